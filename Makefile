@@ -1,0 +1,61 @@
+# make run     stream the simulator (or DATA=folder) through both networks
+# make test    everything; make check: types, style, layers
+# Both set up their own virtual environment first, and need the network only for that.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+SOURCE ?= $(if $(DATA),images://$(abspath $(DATA)),sim://moon?seed=7&fps=10&frames=250)
+OUT ?= out/run
+ARGS ?=
+
+RUNTIME := .venv
+DEV := .venv-dev
+PIP := -m pip --quiet --disable-pip-version-check
+
+.PHONY: run test test-fast check bench clean python dev
+
+run: $(RUNTIME)/.ready
+	$(RUNTIME)/bin/rille run --source '$(SOURCE)' --out '$(OUT)' $(ARGS)
+
+test: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest
+
+test-fast: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest -m 'not slow'
+
+check: $(DEV)/.ready
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+bench: $(RUNTIME)/.ready
+	$(RUNTIME)/bin/rille bench
+
+# The environment with everything, for development: `. .venv-dev/bin/activate`.
+dev: $(DEV)/.ready
+
+clean:
+	rm -rf $(RUNTIME) $(DEV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One line for the two things a fresh machine may lack.
+python:
+	@test -n '$(PYTHON)' || { echo 'rille needs Python 3.10 to 3.13: sudo apt install python3 python3-venv (or name one: make run PYTHON=/path/to/python3.12)' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'this Python cannot make virtual environments: sudo apt install python3-venv' >&2; exit 2; }
+
+$(RUNTIME)/.ready: pyproject.toml | python
+	@echo 'setting up $(RUNTIME): the runtime, without TensorFlow' >&2
+	$(PYTHON) -m venv --clear $(RUNTIME)
+	$(RUNTIME)/bin/python $(PIP) install --editable .
+	@touch $@
+
+$(DEV)/.ready: pyproject.toml | python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'training, export and their tests need Python 3.11 or newer: sudo apt install python3.11 python3.11-venv, or name one: make test PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@echo 'setting up $(DEV): everything, with TensorFlow' >&2
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(DEV)/bin/python $(PIP) install --group dev --editable '.[train,export]'
+	@touch $@

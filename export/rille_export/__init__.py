@@ -1,0 +1,1 @@
+"""From a trained Keras network to a bundle: quantise, convert, check, write."""

@@ -1,0 +1,91 @@
+"""The model card: what a bundle is, what it was made from, how well it does, and where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rille.bundle.manifest import Contract
+from rille.evaluate import Evaluation
+from rille_export.parity import Parity
+
+
+def model_card(
+    contract: Contract,
+    provenance: dict[str, Any],
+    parity: Parity,
+    after: Evaluation,
+    sizes: dict[str, int],
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        contract: name, labels, decision.
+        provenance: where the weights come from.
+        parity: float against int8.
+        after: scores of the int8 network.
+        sizes: precision -> bytes of the model file.
+    """
+    d = after.detail
+    parts = [
+        f"# {contract.name} {contract.version}",
+        contract.summary,
+        "## Use",
+        f"Task: {contract.task}. Preprocessing: {', '.join(op.op for op in contract.ops)}, as the "
+        "manifest states it. Every answer is advice: it carries a probability, and abstains below "
+        "its threshold."
+        if contract.task == "classification"
+        else f"Task: {contract.task}. Preprocessing: {', '.join(op.op for op in contract.ops)}, as "
+        "the manifest states it. Every feature carries a score.",
+        "## Scores",
+        f"Split `{d['split']}` of {d['dataset']} ({d['images']} images), through the runtime, on "
+        f"{d['backend']}. The network was fitted on split `{provenance['train_split']}` alone; "
+        "temperature and thresholds were fitted on the split scored here, so its figures flatter "
+        "a little.",
+        _score_table(parity),
+        *_details(after),
+        "Definitions: " + "; ".join(f"{k}: {v}" for k, v in d["definitions"].items()) + ".",
+        "## Made from",
+        f"- data: {provenance['dataset']}, split `{provenance['train_split']}`, "
+        f"{provenance['train_images']} images (listing SHA-256 "
+        f"`{provenance['train_listing_sha256'][:16]}…`)",
+        f"- network: {provenance['parameters']:,} parameters; "
+        + ", ".join(f"{precision} {size / 1e6:.2f} MB" for precision, size in sizes.items()),
+        f"- trained with {provenance['trained_with']}, {provenance['trained_on']}",
+        f"- exported with {provenance['exported_with']}, {provenance['exported_on']}; calibrated "
+        f"on {provenance['calibration']['images']} training images",
+        f"- commands: `rille train {contract.name} --data ROOT`, "
+        f"`rille export runs/{contract.name} --data ROOT`, "
+        f"`rille eval {contract.name} ROOT --split {d['split']}`",
+        "## Licence",
+        contract.licence,
+        "## Recipe",
+        f"```toml\n{provenance['recipe']}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _score_table(parity: Parity) -> str:
+    rows = [
+        f"| {name} | {value:.4f} | {parity.after[name]:.4f} |"
+        for name, value in parity.before.items()
+    ]
+    if parity.agreement is not None:
+        rows.append(f"| same answer | | {parity.agreement:.4f} |")
+    return "\n".join(["| | fp32 | int8 |", "|---|---|---|", *rows])
+
+
+def _details(after: Evaluation) -> list[str]:
+    d = after.detail
+    if after.task == "segmentation":
+        return []
+    c = d["calibration"]
+    head = (
+        f"Calibration (int8): ECE {c['expected_calibration_error']:.3f}; answering at p >= "
+        f"{c['abstain_below']:.2f} it covers {100 * c['coverage']:.1f} % of the images."
+    )
+    rows = [
+        f"| {name} | {row['images']} | {row['recall']:.3f} | {row['precision']:.3f} |"
+        for name, row in d["per_class"].items()
+    ]
+    table = "\n".join(["| class | images | recall | precision |", "|---|---|---|---|", *rows])
+    return [head, table]

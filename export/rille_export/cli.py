@@ -1,0 +1,55 @@
+"""`rille export`: a run folder in, a verified bundle out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille export`; see `rille export --help`.
+
+    Returns:
+        The exit code: 0 when the bundle is written and the parity check holds.
+    """
+    # TensorFlow's start-up chatter would bury the report.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    parser = argparse.ArgumentParser(
+        prog="rille export",
+        description="Quantise a trained network, check it against its float form, write a bundle.",
+    )
+    parser.add_argument("run", type=Path, help="folder of a finished `rille train`")
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data set folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="bundle folder (default: RUN/bundle)"
+    )
+    parser.add_argument("--calibration-images", type=int, default=240, metavar="N")
+    parser.add_argument(
+        "--keep-fp32", action="store_true", help="put the float network into the bundle as well"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write the bundle even if int8 loses too much"
+    )
+    options = parser.parse_args(arguments)
+    if options.calibration_images < 1:
+        parser.error("--calibration-images must be at least 1")
+    from rille_export.assemble import ExportOptions, default_say, export
+
+    bundle, parity = export(
+        options.run,
+        options.data,
+        options.out or options.run / "bundle",
+        ExportOptions(
+            calibration_images=options.calibration_images,
+            keep_fp32=options.keep_fp32,
+            force=options.force,
+        ),
+        default_say,
+    )
+    print(parity.table())
+    size = sum(map(len, bundle.files.values())) / 1e6
+    sys.stderr.write(f"wrote {bundle.where} ({size:.2f} MB), digest {bundle.digest}\n")
+    return 0

@@ -1,0 +1,138 @@
+"""Keras to `.tflite`, by the one route that keeps the weights.
+
+`Model.export` to a SavedModel with a fixed input signature, then `from_saved_model`: static
+shapes, a named input, named outputs. Going through a concrete function drops the weights of a
+Keras 3 model without a word (see `check_operations`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rille.backends.litert import describe
+from rille.bundle.manifest import OutputEntry, Variant
+from rille.errors import BundleError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def load_model(path: Path) -> Any:
+    """Load a `.keras` file without running code from it and without its optimiser.
+
+    Raises:
+        BundleError: it is damaged, or holds code (a Lambda layer).
+    """
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as wrong:
+        reason = str(wrong).strip().splitlines()[0][:160]
+        raise BundleError(f"{path}: cannot be loaded as a Keras model ({reason})") from None
+    for variable in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise BundleError(f"{path}: {variable.path} holds a weight that is not finite")
+    return model
+
+
+def to_tflite(model: Any, calibration: Iterable[NDArray[np.float32]] | None = None) -> bytes:
+    """Convert a model with a dict of outputs.
+
+    Args:
+        model: float32 Keras model with one input.
+        calibration: (1, h, w, c) inputs for full int8, input and outputs included; None for fp32.
+
+    Raises:
+        BundleError: TensorFlow cannot convert it, or what comes out lacks weights or is not int8
+            throughout.
+    """
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")]
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        model.export(folder, verbose=False, input_signature=signature)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if calibration is not None:
+            samples = list(calibration)
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([sample] for sample in samples)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = tf.int8
+            converter.inference_output_type = tf.int8
+        try:
+            content: bytes = converter.convert()
+        except Exception as wrong:  # the converter raises its own, unexported types
+            reason = str(wrong).strip().splitlines()[0][:200]
+            raise BundleError(f"{model.name}: TensorFlow cannot convert it ({reason})") from None
+    check_operations(content, int8=calibration is not None)
+    return content
+
+
+def check_operations(content: bytes, *, int8: bool) -> None:
+    """Refuse a converted network that still refers to variables, or computes in float when int8.
+
+    Raises:
+        BundleError: names the offending tensor.
+    """
+    interpreter = _interpreter(content)
+    for tensor in interpreter.get_tensor_details():
+        kind = np.dtype(tensor["dtype"]).name if tensor["dtype"] is not None else "resource"
+        if kind in ("resource", "object", "void"):
+            raise BundleError(f"conversion lost weights: {tensor['name']} is a variable")
+        if int8 and kind.startswith("float"):
+            raise BundleError(f"not fully quantised: {tensor['name']} is {kind}")
+
+
+def describe_variant(content: bytes, file: str, precision: str) -> Variant:
+    """Return the manifest entry of a converted network; outputs go by their signature names."""
+    interpreter = _interpreter(content)
+    signature = interpreter.get_signature_runner()
+    outputs = interpreter.get_output_details()
+    place = {details["index"]: position for position, details in enumerate(outputs)}
+    return Variant(
+        file=file,
+        target="tflite",
+        precision=precision,
+        input=describe(interpreter.get_input_details()[0]),
+        outputs={
+            role: OutputEntry(index=place[details["index"]], tensor=describe(details))
+            for role, details in signature.get_output_details().items()
+        },
+    )
+
+
+def largest_gap(model: Any, content: bytes, samples: list[NDArray[np.float32]]) -> float:
+    """Return the largest difference between Keras and the fp32 network over some inputs."""
+    run = _interpreter(content).get_signature_runner()
+    worst = 0.0
+    for sample in samples:
+        expected = model.predict_on_batch(sample)
+        for role, values in run(input=sample).items():
+            worst = max(worst, float(np.abs(np.asarray(expected[role]) - values).max()))
+    return worst
+
+
+def _interpreter(content: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep TensorFlow's export and conversion chatter off the terminal."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    tf.get_logger().setLevel("ERROR")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

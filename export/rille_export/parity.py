@@ -1,0 +1,69 @@
+"""Did quantisation cost accuracy? Float and int8 on the same split, through the runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rille.evaluate import Evaluation
+
+_LIMITS = {
+    "accuracy": 0.01,
+    "macro_f1": 0.01,
+    "dice": 0.01,
+    "object_f1": 0.01,
+}
+_LEAST_AGREEMENT = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Scores before and after quantisation.
+
+    Attributes:
+        before, after: score name -> value, float and int8.
+        agreement: share of images with the same answer, classification only.
+        failures: what is beyond its limit, in words; empty if all is well.
+    """
+
+    before: dict[str, float]
+    after: dict[str, float]
+    agreement: float | None
+    failures: tuple[str, ...]
+
+    def table(self) -> str:
+        """Return the comparison as lines of text."""
+        lines = [f"{'':18s} {'fp32':>8s} {'int8':>8s} {'change':>8s} {'limit':>8s}"]
+        for name, value in self.before.items():
+            limit = f"{-_LIMITS[name]:8.3f}" if name in _LIMITS else ""
+            after = self.after[name]
+            lines.append(f"{name:18s} {value:8.4f} {after:8.4f} {after - value:+8.4f} {limit}")
+        if self.agreement is not None:
+            lines.append(f"{'same answer':18s} {'':8s} {self.agreement:8.4f}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, for the manifest."""
+        return {"fp32": self.before, "int8": self.after, "agreement": self.agreement}
+
+
+def compare(before: Evaluation, after: Evaluation) -> Parity:
+    """Compare an int8 network with its float form on the same split.
+
+    Limits: accuracy, macro-F1, Dice and object F1 may fall by 0.01; 97 % of the answers must be
+    the same.
+    """
+    failures = [
+        f"{name} falls from {before.scores[name]:.4f} to {after.scores[name]:.4f}"
+        for name, limit in _LIMITS.items()
+        if name in before.scores and not after.scores[name] >= before.scores[name] - limit
+    ]
+    agreement = None
+    if before.task == "classification":
+        same = before.logits.argmax(axis=1) == after.logits.argmax(axis=1)
+        agreement = float(np.mean(same))
+        if agreement < _LEAST_AGREEMENT:
+            failures.append(f"only {100 * agreement:.1f} % of the answers are the same")
+    return Parity(before.scores, after.scores, agreement, tuple(failures))

@@ -1,0 +1,5 @@
+"""Inference engines: one module each, imported only when asked for."""
+
+from rille.backends.base import Backend, open_backend
+
+__all__ = ["Backend", "open_backend"]

@@ -1,0 +1,66 @@
+"""The contract of an inference engine, and how one is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rille.errors import BackendUnavailableError
+from rille.registry import Registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rille.bundle.manifest import Variant
+
+BACKENDS = Registry(
+    kind="backend",
+    group="rille.backends",
+    known={"litert": "rille.backends.litert:LiteRtBackend"},
+)
+
+
+class Backend(Protocol):
+    """One network loaded into one engine.
+
+    Attributes:
+        name: the engine and its version, as it goes into records ("litert 2.3.0").
+        threads: threads one inference uses.
+    """
+
+    name: str
+    threads: int
+
+    def infer(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Run one input through the network.
+
+        Args:
+            tensor: in the shape and type of the variant's input.
+
+        Returns:
+            Role -> stored numbers, as the variant's outputs say. The arrays are fresh.
+
+        Raises:
+            InferenceError: the engine failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the network; it cannot be used afterwards."""
+        ...
+
+
+def open_backend(model: bytes, variant: Variant, *, name: str = "litert", threads: int) -> Backend:
+    """Load verified model bytes into an engine.
+
+    Args:
+        model: the content of the variant's file.
+        variant: what the manifest says of it.
+        name: which engine; an entry point of the group `rille.backends` adds one.
+        threads: threads for one inference, at least 1.
+
+    Raises:
+        BackendUnavailableError: no such engine, or not usable here.
+        ManifestError: the model is not what the manifest says.
+    """
+    backend: Backend = BACKENDS.resolve(name, BackendUnavailableError)(model, variant, threads)
+    return backend

@@ -1,0 +1,143 @@
+"""Opening a bundle: every file is checked against its digest before anything interprets it."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rille.bundle.manifest import Manifest, Variant, parse_manifest
+from rille.errors import BundleError, DigestError, ManifestError, nearest
+
+MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 1024 * 1024
+_SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle, held in memory.
+
+    Attributes:
+        manifest: what it says about itself.
+        digest: SHA-256 of `manifest.json`, which names the digest of every other file: it
+            identifies the bundle.
+        where: the folder or zip it came from.
+        files: name -> verified bytes.
+    """
+
+    manifest: Manifest
+    digest: str
+    where: str
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.manifest.name
+
+    def variant(self, name: str | None = None) -> tuple[str, Variant]:
+        """Return a variant by name, or the preferred one: int8 first, then as sorted.
+
+        Raises:
+            BundleError: no such variant.
+        """
+        variants = self.manifest.variants
+        if name is None:
+            name = min(variants, key=lambda key: (variants[key].precision != "int8", key))
+        if name not in variants:
+            raise BundleError(
+                f"{self.where}: no variant {name!r}{nearest(name, list(variants))} "
+                f"(here: {', '.join(variants)})"
+            )
+        return name, variants[name]
+
+
+def shipped_bundles() -> list[str]:
+    """Return the names of the bundles that come with rille."""
+    if not _SHIPPED.is_dir():
+        return []
+    return sorted(p.name for p in _SHIPPED.iterdir() if (p / MANIFEST).is_file())
+
+
+def load_bundle(reference: str | Path) -> Bundle:
+    """Open a bundle and verify all of it.
+
+    Args:
+        reference: the name of a shipped bundle ("moon-craters"), or the path of a folder or of an
+            uncompressed zip.
+
+    Raises:
+        BundleError: there is no such bundle.
+        ManifestError: its manifest is missing, malformed or contradicts itself.
+        DigestError: a file is missing, has another size or another digest.
+    """
+    path = Path(reference)
+    if not path.exists() and str(reference) in shipped_bundles():
+        path = _SHIPPED / str(reference)
+    if not path.exists():
+        known = shipped_bundles()
+        raise BundleError(
+            f"{reference}: no such bundle{nearest(str(reference), known)} "
+            f"(a folder, a .zip, or one that comes with rille: {', '.join(known) or 'none'})"
+        )
+    if path.is_dir():
+        return _verified(str(path), lambda name, limit: _read_file(path / name, limit))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _verified(str(path), lambda name, limit: _read_member(archive, name, limit))
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as wrong:
+        raise BundleError(f"{path}: neither a bundle folder nor a sound zip ({wrong})") from None
+
+
+def _verified(where: str, read: Callable[[str, int], bytes | None]) -> Bundle:
+    text = read(MANIFEST, _MAX_MANIFEST_BYTES)
+    if text is None:
+        raise ManifestError(f"{where}: holds no {MANIFEST}, so it is not a bundle")
+    if len(text) > _MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{where}: {MANIFEST} is longer than {_MAX_MANIFEST_BYTES} bytes")
+    manifest = parse_manifest(text, f"{where}: {MANIFEST}")
+    files: dict[str, bytes] = {}
+    for name, entry in manifest.files.items():
+        data = read(name, entry.bytes)
+        if data is None:
+            raise DigestError(f"{where}: {name} is missing; fetch the bundle again")
+        if len(data) != entry.bytes:
+            more = "more than " if len(data) > entry.bytes else f"{len(data)} bytes, not "
+            raise DigestError(
+                f"{where}: {name} has {more}the {entry.bytes} bytes its manifest states; "
+                "fetch the bundle again"
+            )
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise DigestError(
+                f"{where}: {name} is not the file its manifest names (SHA-256 differs): "
+                "damaged or tampered with; fetch the bundle again"
+            )
+        files[name] = data
+    return Bundle(manifest, hashlib.sha256(text).hexdigest(), where, files)
+
+
+def _read_file(path: Path, limit: int) -> bytes | None:
+    """Read at most one byte more than `limit`, so that a longer file shows."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as wrong:
+        raise BundleError(f"{path}: cannot be read ({wrong.strerror})") from None
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes | None:
+    """Read one member by its exact name; members the manifest does not name are never read."""
+    matches = [info for info in archive.infolist() if info.filename == name]
+    if not matches:
+        return None
+    if len(matches) > 1:
+        raise BundleError(f"{archive.filename}: two members are called {name}")
+    if matches[0].compress_type != zipfile.ZIP_STORED:
+        raise BundleError(f"{archive.filename}: {name} is compressed; bundles are stored plain")
+    with archive.open(matches[0]) as member:
+        return member.read(limit + 1)

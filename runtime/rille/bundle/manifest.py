@@ -1,0 +1,255 @@
+"""The manifest of a bundle: what it is for, what goes in, what comes out, what it was made from.
+
+`manifest.json` is a JSON object with the fields of `Manifest`; nothing else is accepted, so a
+misspelt key cannot be ignored in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rille.errors import ManifestError
+from rille.preprocess import Op, ops_to_json, parse_ops
+from rille.schema import build
+from rille.tensor import TensorSpec
+
+SCHEMA = 1
+TASKS = ("classification", "segmentation")
+MAX_FILE_BYTES = 64 * 1024 * 1024
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileEntry:
+    """Size and SHA-256 of one file of the bundle."""
+
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bytes <= MAX_FILE_BYTES:
+            raise ValueError(f"a file may have up to {MAX_FILE_BYTES} bytes, not {self.bytes}")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError("sha256 must be 64 hexadecimal digits")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelEntry:
+    """One class: its published id and name."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputEntry:
+    """One output of a network: its position among the outputs, and what it looks like."""
+
+    index: int
+    tensor: TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """The network in one form.
+
+    Attributes:
+        file: the model file.
+        target: file format: "tflite".
+        precision: "fp32" or "int8".
+        input: the input tensor.
+        outputs: role -> output. A classifier has "logits" (1, classes); a segmenter has "mask"
+            (1, h, w, 1) logits, and optionally "centre" (1, h, w, 1) logits with "size"
+            (1, h, w, 2), log2 of width and height in units of 16 network pixels.
+        golden: role -> file with the expected output for the bundle's golden image, raw bytes.
+    """
+
+    file: str
+    target: str
+    precision: str
+    input: TensorSpec
+    outputs: dict[str, OutputEntry]
+    golden: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """How numbers become answers.
+
+    Attributes:
+        temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        abstain_below: calibrated probability under which a classification abstains.
+        mask_threshold: probability above which a pixel belongs to the mask.
+        feature_threshold: score above which a feature is reported.
+        min_diameter_px: least diameter of a feature, in network pixels.
+        max_features: most features reported for a frame, best first.
+    """
+
+    temperature: float = 1.0
+    abstain_below: float = 0.0
+    mask_threshold: float = 0.5
+    feature_threshold: float = 0.5
+    min_diameter_px: float = 0.0
+    max_features: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError("temperature must be above 0")
+        for name in ("abstain_below", "mask_threshold", "feature_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1")
+        if self.min_diameter_px < 0 or not 1 <= self.max_features <= 4096:
+            raise ValueError("min_diameter_px must be at least 0, max_features from 1 to 4096")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """What a network is for and how to use it, whatever form its weights have.
+
+    Training writes it beside the trained model, export completes it to a `Manifest`.
+
+    Attributes:
+        name: what the bundle is called: lower-case letters, digits and hyphens.
+        version: version of the trained network.
+        task: "classification" or "segmentation".
+        summary: one sentence for people.
+        licence: of the weights, with what their training data asks for.
+        labels: the classes in the order of the network's outputs.
+        preprocess: operations, see `rille.preprocess`.
+        decision: thresholds and temperature.
+    """
+
+    name: str
+    version: str
+    task: str
+    summary: str
+    licence: str
+    labels: tuple[LabelEntry, ...]
+    preprocess: tuple[dict[str, Any], ...]
+    decision: Decision
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task {self.task!r} is not known (known: {', '.join(TASKS)})")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", self.name):
+            raise ValueError(f"name {self.name!r} must be lower-case letters, digits and hyphens")
+        if not self.labels or len({label.id for label in self.labels}) != len(self.labels):
+            raise ValueError("labels: at least one is needed, each with its own id")
+        parse_ops(self.preprocess)
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """The preprocessing operations."""
+        return parse_ops(self.preprocess)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The class names in the order of the network's outputs."""
+        return [label.name for label in self.labels]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest(Contract):
+    """Everything a bundle says about itself: its `Contract`, its files and its record.
+
+    Attributes:
+        schema: version of this format.
+        variants: "tflite-int8" and the like -> the network in that form.
+        files: name -> size and digest of every other file in the bundle.
+        golden_image: image file whose outputs are known; the self-test runs it.
+        golden_tolerance: most a stored output number may differ from the golden one, in steps of
+            an integer type or, for float32, in thousandths.
+        metrics: figures with their definitions, per precision.
+        provenance: recipe, data, versions.
+    """
+
+    schema: int
+    variants: dict[str, Variant]
+    files: dict[str, FileEntry]
+    golden_image: str | None = None
+    golden_tolerance: int = 3
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Named class: slots make zero-argument super() refer to a class that no longer exists.
+        Contract.__post_init__(self)
+        if not self.variants:
+            raise ValueError("at least one variant is needed")
+        for name in self.files:
+            if not _FILE_NAME.fullmatch(name):
+                raise ValueError(f"file name {name!r} is not a plain name")
+        for key, variant in self.variants.items():
+            self._check_variant(key, variant)
+        if self.golden_image is not None and self.golden_image not in self.files:
+            raise ValueError(f"golden_image {self.golden_image!r} is not among the files")
+
+    def _check_variant(self, key: str, variant: Variant) -> None:
+        if variant.target != "tflite":
+            raise ValueError(f"variant {key}: target {variant.target!r} is not known (tflite is)")
+        for name in (variant.file, *variant.golden.values()):
+            if name not in self.files:
+                raise ValueError(f"variant {key}: file {name!r} is not among the files")
+        roles = set(variant.outputs)
+        if not set(variant.golden) <= roles:
+            raise ValueError(f"variant {key}: golden outputs {sorted(variant.golden)} are unknown")
+        if self.task == "classification":
+            logits = variant.outputs.get("logits")
+            if (
+                roles != {"logits"}
+                or logits is None
+                or logits.tensor.shape[1:] != (len(self.labels),)
+            ):
+                raise ValueError(
+                    f"variant {key}: needs one output 'logits' with {len(self.labels)} numbers, "
+                    "one for each label"
+                )
+        elif roles not in ({"mask"}, {"mask", "centre", "size"}):
+            raise ValueError(f"variant {key}: needs outputs 'mask', or 'mask', 'centre' and 'size'")
+
+    def to_json(self) -> str:
+        """Return the text of `manifest.json`: sorted keys, so that equal manifests are equal."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """Read and check the text of a manifest.
+
+    Args:
+        text: the bytes of `manifest.json`.
+        where: what to call it in an error.
+
+    Raises:
+        ManifestError: not JSON, another schema version, or a field that does not fit.
+    """
+    try:
+        table = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as wrong:
+        raise ManifestError(f"{where}: not valid JSON ({str(wrong)[:80]})") from None
+    if isinstance(table, dict) and table.get("schema") != SCHEMA:
+        raise ManifestError(
+            f"{where}: schema {table.get('schema')!r} is not supported by this version of rille "
+            f"(supported: {SCHEMA}); update rille or export the bundle again"
+        )
+    return build(Manifest, table, where, ManifestError)
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a number")
+
+
+__all__ = [
+    "SCHEMA",
+    "Contract",
+    "Decision",
+    "FileEntry",
+    "LabelEntry",
+    "Manifest",
+    "OutputEntry",
+    "Variant",
+    "ops_to_json",
+    "parse_manifest",
+]

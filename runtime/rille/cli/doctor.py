@@ -1,0 +1,106 @@
+"""`rille doctor`: what this machine can do, measured, and a go or no-go."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+import cv2
+import numpy as np
+
+import rille
+from rille.bench import processor, rendered
+from rille.bundle import load_bundle, shipped_bundles
+from rille.errors import RilleError
+from rille.network import Network
+from rille.pipeline import default_threads
+
+_RUNS = 30
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille doctor`; see `rille doctor --help`."""
+    parser = argparse.ArgumentParser(
+        prog="rille doctor",
+        description="Check versions and bundles, run each network's self-test and measure it. "
+        "Exit code 0: go; 1: no-go.",
+    )
+    parser.parse_args(arguments)
+    for name, value in _facts():
+        print(f"{name:12s} {value}")
+    troubles = _check_python()
+    pixels = rendered(640, 480)[0]
+    for name in shipped_bundles():
+        trouble = _check_bundle(name, pixels)
+        if trouble:
+            troubles.append(trouble)
+    if not shipped_bundles():
+        troubles.append("no bundles are installed with rille: reinstall it")
+    for trouble in troubles:
+        print(f"mend: {trouble}", file=sys.stderr)
+    print("NO-GO" if troubles else "GO")
+    return 1 if troubles else 0
+
+
+def _facts() -> list[tuple[str, str]]:
+    return [
+        ("rille", rille.__version__),
+        ("board", f"{processor()}, {len(os.sched_getaffinity(0))} usable cores"),
+        ("system", f"{_system()}, kernel {platform.release()}, {platform.machine()}"),
+        ("python", platform.python_version()),
+        ("numpy", np.__version__),
+        ("opencv", f"{cv2.__version__}, video files {'yes' if _has_ffmpeg() else 'NO'}"),
+        ("litert", _version("ai-edge-litert")),
+        ("tflite", f"{_version('tflite-runtime')} (older interpreter; only used without litert)"),
+    ]
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _has_ffmpeg() -> bool:
+    return cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _check_python() -> list[str]:
+    if _version("ai-edge-litert") == "not installed":
+        return ['ai-edge-litert is not installed: pip install "ai-edge-litert>=2.1"']
+    return []
+
+
+def _check_bundle(name: str, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str | None:
+    """Verify, self-test and time one bundle; return what is wrong, if anything."""
+    try:
+        bundle = load_bundle(name)
+        network = Network.load(bundle, threads=default_threads())
+        gap = network.self_test()
+    except RilleError as wrong:
+        print(f"bundle       {name}: FAILED")
+        return str(wrong)
+    spent = []
+    for _ in range(_RUNS):
+        start = time.perf_counter_ns()
+        network.run(pixels)
+        spent.append((time.perf_counter_ns() - start) / 1e6)
+    print(
+        f"bundle       {name} {bundle.manifest.version}: verified, self-test within {gap:g} steps, "
+        f"640 x 480 frame p50 {np.median(spent):.2f} ms on {network.backend.name}, "
+        f"{network.backend.threads} thread(s)"
+    )
+    network.close()
+    return None

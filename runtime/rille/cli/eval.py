@@ -1,0 +1,100 @@
+"""`rille eval`: score a bundle on a labelled split, through the path that flies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rille.bundle import load_bundle
+from rille.datasets import open_dataset
+from rille.evaluate import Evaluation, evaluate
+from rille.files import write_whole
+from rille.network import Network
+from rille.pipeline import default_threads
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille eval`; see `rille eval --help`."""
+    parser = argparse.ArgumentParser(
+        prog="rille eval", description="Score a bundle on one split of a labelled data set."
+    )
+    parser.add_argument("bundle", help="name of a shipped bundle, or path of a folder or zip")
+    parser.add_argument("root", type=Path, help="folder of the data set, in its published layout")
+    parser.add_argument("--split", required=True, help="split named in the data set's own files")
+    parser.add_argument("--variant", help="which form of the network (default: int8)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
+    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave damaged images out, and list them"
+    )
+    options = parser.parse_args(arguments)
+    if options.threads < 1:
+        parser.error("--threads must be at least 1")
+    bundle = load_bundle(options.bundle)
+    network = Network.load(bundle, variant=options.variant, threads=options.threads)
+    dataset = open_dataset(options.root)
+    result = evaluate(
+        network,
+        dataset,
+        options.split,
+        skip_unreadable=options.skip_unreadable,
+        progress=_progress if sys.stderr.isatty() else lambda done, total: None,
+    )
+    print(table(result))
+    if options.json is not None:
+        write_whole(options.json, json.dumps(result.detail, indent=1) + "\n")
+    return 0
+
+
+def _progress(done: int, total: int) -> None:
+    if done % 10 == 0 or done == total:
+        end = "\n" if done == total else ""
+        print(f"\r{done}/{total} images", end=end, file=sys.stderr, flush=True)
+
+
+def table(result: Evaluation) -> str:
+    """Return the scores as lines of text."""
+    d = result.detail
+    head = (
+        f"{d['network']} {d['variant']} on {d['dataset']}, split {d['split']}: "
+        f"{d['images']} images, {d['backend']}"
+    )
+    lines = [head, *(_classes(d) if result.task == "classification" else _craters(d))]
+    if d["unreadable"]:
+        lines.append(f"unreadable, left out: {', '.join(d['unreadable'])}")
+    return "\n".join(lines)
+
+
+def _classes(d: dict[str, Any]) -> list[str]:
+    low, high = d["accuracy_interval_95"]
+    calibration = d["calibration"]
+    lines = [f"{'class':24s} {'images':>6s} {'recall':>7s} {'precis.':>7s} {'F1':>7s}"]
+    lines += [
+        f"{name:24s} {row['images']:6d} {row['recall']:7.3f} {row['precision']:7.3f} "
+        f"{row['f1']:7.3f}"
+        for name, row in d["per_class"].items()
+    ]
+    answered = calibration["accuracy_of_the_answered"]
+    lines += [
+        f"accuracy   {100 * d['accuracy']:.2f} %  (95 % interval {100 * low:.1f} to "
+        f"{100 * high:.1f}, images taken as independent)",
+        f"macro-F1   {d['macro_f1']:.4f}  over the {d['classes_present']} classes present",
+        f"ECE        {calibration['expected_calibration_error']:.4f}; answering at p >= "
+        f"{calibration['abstain_below']:.2f}: {100 * calibration['coverage']:.1f} % of the images"
+        + (f", {100 * answered:.2f} % of them right" if answered is not None else ""),
+    ]
+    return lines
+
+
+def _craters(d: dict[str, Any]) -> list[str]:
+    p, o = d["pixels"], d["objects"]
+    return [
+        f"pixels     Dice {p['dice']:.4f}  IoU {p['iou']:.4f}  precision {p['precision']:.4f}  "
+        f"recall {p['recall']:.4f}",
+        f"objects    F1 {o['f1']:.4f}  precision {o['precision']:.4f}  recall {o['recall']:.4f}  "
+        f"AP {o['average_precision']:.4f}  ({o['labelled']} labelled)",
+        *(f"{name}: {text}" for name, text in d["definitions"].items()),
+    ]

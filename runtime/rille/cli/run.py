@@ -1,0 +1,204 @@
+"""`rille run`: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import platform
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import cv2
+import numpy as np
+
+import rille
+from rille.bundle import load_bundle
+from rille.config import RunConfig, StageConfig, read_config
+from rille.errors import RilleError, SinkError, SourceError
+from rille.files import sink_error, write_whole
+from rille.network import Network
+from rille.pipeline import Pipeline, default_threads
+from rille.report import RunRecord, write_report
+from rille.sinks import Sink, open_sink
+from rille.sinks.console import Console
+from rille.sinks.video import AnnotatedVideo
+from rille.sources import Source, open_source
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille run`; see `rille run --help`."""
+    config = _configure(arguments)
+    folder = Path(config.output.folder)
+    _make_folder(folder)
+    with contextlib.ExitStack() as stack:
+        pipeline = stack.enter_context(_pipeline(config))
+        source = stack.enter_context(open_source(config.source.uri))
+        print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
+        interrupted = stack.enter_context(_signals(pipeline))
+        record = RunRecord()
+        sinks = _sinks(config, folder, source)
+        if config.output.report:
+            sinks.append(record)
+        console = Console(pipeline.stats, source.length)
+        problem = _stream(pipeline, source, [*sinks, console], config.output.limit)
+        write_whole(folder / "run.toml", config.to_toml())
+        summary = {"source": source.uri.text, **pipeline.stats.to_json()}
+        write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        if config.output.report:
+            write_report(
+                folder / "report.html",
+                source=source.describe(),
+                stats=pipeline.stats,
+                record=record,
+                config=config.to_toml(),
+                versions=_versions(pipeline),
+            )
+    _conclude(pipeline, source, folder, problem)
+    if problem is not None:
+        raise problem
+    totals = pipeline.stats.totals
+    if totals.failed and totals.failed == totals.captured:
+        plural = "s" if totals.captured > 1 else ""
+        raise SourceError(
+            f"{config.source.uri}: none of {totals.captured} frame{plural} could be used"
+        )
+    return 130 if interrupted == [signal.SIGINT] else 0
+
+
+def _configure(arguments: list[str]) -> RunConfig:
+    parser = argparse.ArgumentParser(
+        prog="rille run",
+        description="Stream frames through the networks and write results, video and report.",
+        epilog="Everything in the configuration can be set: --set budget.frame_ms=40 "
+        "--set segment.bundle=path/to/bundle --set output.video=false",
+    )
+    parser.add_argument("config", nargs="?", type=Path, help="TOML file (default: the simulator)")
+    parser.add_argument("--source", metavar="URI", help="sim://moon, images://FOLDER, file://VIDEO")
+    parser.add_argument("--out", metavar="DIR", help="folder for the outputs (default: out/run)")
+    parser.add_argument("--budget-ms", type=float, metavar="MS", help="deadline from capture")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    options = parser.parse_args(arguments)
+    settings = list(options.settings)
+    if options.source is not None:
+        settings.append(f"source.uri={json.dumps(options.source)}")
+    if options.out is not None:
+        settings.append(f"output.folder={json.dumps(options.out)}")
+    if options.budget_ms is not None:
+        settings.append(f"budget.frame_ms={options.budget_ms}")
+    return read_config(options.config, settings)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the output folder and see that it takes a file, before any frame is captured."""
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"rille")
+        probe.unlink()
+    except FileExistsError:
+        raise SinkError(f"{folder}: is a file, not a folder; choose another --out") from None
+    except OSError as wrong:
+        raise sink_error(folder, wrong) from None
+
+
+def _pipeline(config: RunConfig) -> Pipeline:
+    return Pipeline(
+        classify=_network(config, config.classify),
+        segment=_network(config, config.segment),
+        budget=config.budget,
+    )
+
+
+def _network(config: RunConfig, stage: StageConfig) -> Network | None:
+    if not stage.bundle:
+        return None
+    return Network.load(
+        load_bundle(stage.bundle),
+        variant=stage.variant or None,
+        backend=config.engine.backend,
+        threads=config.engine.threads or default_threads(),
+    )
+
+
+def _sinks(config: RunConfig, folder: Path, source: Source) -> list[Sink]:
+    sinks: list[Sink] = []
+    if config.output.jsonl:
+        sinks.append(open_sink(f"jsonl://{folder / 'results.jsonl'}"))
+    if config.output.video:
+        # A folder of photographs is shown at a pace the eye can follow.
+        sinks.append(AnnotatedVideo(folder / "annotated.mp4", source.fps or 4.0))
+    sinks.extend(open_sink(uri) for uri in config.output.sinks)
+    return sinks
+
+
+def _stream(pipeline: Pipeline, source: Source, sinks: list[Sink], limit: int) -> RilleError | None:
+    """Feed every result to every sink, complete the sinks, and return what went wrong, if so."""
+    problem: RilleError | None = None
+    results = pipeline.stream(source, losses=True)
+    try:
+        for result in results:
+            for sink in sinks:
+                sink.write(result)
+            if limit and pipeline.stats.totals.captured >= limit:
+                pipeline.stop()
+    except RilleError as wrong:
+        problem = wrong
+    results.close()  # type: ignore[attr-defined]  # a generator: accounts for frames in hand
+    for sink in sinks:
+        try:
+            sink.close()
+        except RilleError as wrong:
+            problem = problem or wrong
+    return problem
+
+
+@contextlib.contextmanager
+def _signals(pipeline: Pipeline) -> Iterator[list[int]]:
+    """End the stream at the first Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        pipeline.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _versions(pipeline: Pipeline) -> str:
+    engines = "; ".join(
+        f"{name}: {network.contract.name} {network.contract.version} on {network.backend.name}, "
+        f"{network.backend.threads} thread(s)"
+        for name, network in pipeline.networks.items()
+    )
+    return (
+        f"rille {rille.__version__}; Python {platform.python_version()} on {platform.machine()}; "
+        f"NumPy {np.__version__}; OpenCV {cv2.__version__}; {engines}"
+    )
+
+
+def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleError | None) -> None:
+    """Print the table, and say what was lost and where the outputs are."""
+    print(pipeline.stats)
+    totals = pipeline.stats.totals
+    length = source.length
+    if source.ended and length is not None and totals.captured < length:
+        print(f"note: the source ended after {totals.captured} of {length} frames", file=sys.stderr)
+    if totals.failed:
+        print(
+            f"note: {totals.failed} frame(s) failed; results.jsonl tells each error",
+            file=sys.stderr,
+        )
+    names = ("results.jsonl", "annotated.mp4", "report.html", "run.toml", "summary.json")
+    found = [name for name in names if (folder / name).is_file()]
+    verb = "incomplete run; wrote" if problem else "wrote"
+    print(f"{verb} {', '.join(found)} in {folder}", file=sys.stderr)

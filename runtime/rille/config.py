@@ -1,0 +1,124 @@
+"""What a run does, as frozen dataclasses that read from and write to TOML."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rille.budget import Budget
+from rille.errors import ConfigError
+from rille.schema import build, merge_setting, read_toml, to_toml
+
+DEFAULT_SOURCE = "sim://moon?seed=7&fps=10&frames=200"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """Where frames come from.
+
+    Attributes:
+        uri: see `rille.sources`.
+    """
+
+    uri: str = DEFAULT_SOURCE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageConfig:
+    """One network.
+
+    Attributes:
+        bundle: name of a shipped bundle, or the path of one; empty leaves the stage out.
+        variant: which form of it; empty for the preferred one.
+    """
+
+    bundle: str = ""
+    variant: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifyConfig(StageConfig):
+    """The network that classifies; see `StageConfig`."""
+
+    bundle: str = "mars-msl24"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentConfig(StageConfig):
+    """The network that segments; see `StageConfig`."""
+
+    bundle: str = "moon-craters"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """The inference engine.
+
+    Attributes:
+        backend: "litert", or what an installed package adds.
+        threads: threads for one inference; 0 for one less than the usable cores, 1 to 4.
+    """
+
+    backend: str = "litert"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threads <= 64:
+            raise ValueError(f"threads must be from 0 to 64, not {self.threads}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputConfig:
+    """What is written.
+
+    Attributes:
+        folder: the folder for all of it; made if needed.
+        jsonl, video, report: whether results.jsonl, annotated.mp4 and report.html are written.
+        sinks: further sinks by URI.
+        limit: stop after so many captured frames; 0 for no limit.
+    """
+
+    folder: str = "out/run"
+    jsonl: bool = True
+    video: bool = True
+    report: bool = True
+    sinks: tuple[str, ...] = ()
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise ValueError("limit must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything `rille run` does."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    budget: Budget = field(default_factory=Budget)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+    def to_toml(self) -> str:
+        """Return the configuration with every default written out; `read_config` reads it back."""
+        return to_toml(asdict(self))
+
+
+def read_config(path: Path | None, settings: list[str] | None = None) -> RunConfig:
+    """Read a run's configuration.
+
+    Args:
+        path: a TOML file, or None for the defaults.
+        settings: `section.key=value` texts that take precedence.
+
+    Raises:
+        ConfigError: the file is missing or malformed, or a key or value does not fit; an unknown
+            key comes with the nearest known one.
+    """
+    table: dict[str, Any] = read_toml(path, ConfigError) if path else {}
+    for setting in settings or []:
+        merge_setting(table, setting, ConfigError)
+    return build(RunConfig, table, str(path) if path else "settings:", ConfigError)

@@ -1,0 +1,152 @@
+"""What a data set offers, and how its layout is recognised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rille.ellipse import Ellipse
+from rille.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One class: the data set's own id (kept as published, gaps included) and name."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSample:
+    """One image with one class.
+
+    Attributes:
+        path: the image file.
+        label_id: the published class id.
+        group: images of one group are not independent and must stay in one split or fold.
+    """
+
+    path: Path
+    label_id: int
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSample:
+    """One image with upright boxes around round features.
+
+    Attributes:
+        path: the image file.
+        boxes: (class id, x centre, y centre, width, height), the last four as fractions of the
+            image, as stored.
+        group: images of one group are not independent.
+    """
+
+    path: Path
+    boxes: tuple[tuple[int, float, float, float, float], ...]
+    group: str
+
+    def ellipses(self, width: int, height: int) -> list[Ellipse]:
+        """Return the feature in each box as an ellipse, in pixels of a `width` x `height` image.
+
+        A box that was clipped at the image border is completed first: round features on one map
+        projection share one width-to-height ratio, which the uncut boxes tell, so the side that
+        was not cut gives the length of the one that was. Parts may lie outside the image.
+        """
+        edge = 1.5 / max(width, height)
+        cut = [
+            (x - w / 2 < edge, x + w / 2 > 1 - edge, y - h / 2 < edge, y + h / 2 > 1 - edge)
+            for _, x, y, w, h in self.boxes
+        ]
+        ratios = sorted(
+            (w * width) / (h * height)
+            for (_, _, _, w, h), sides in zip(self.boxes, cut, strict=True)
+            if not any(sides) and h > 0
+        )
+        ratio = ratios[len(ratios) // 2] if len(ratios) >= 3 else 1.0
+        return [
+            _complete(box, sides, ratio, width, height)
+            for box, sides in zip(self.boxes, cut, strict=True)
+        ]
+
+
+def _complete(
+    box: tuple[int, float, float, float, float],
+    cut: tuple[bool, bool, bool, bool],
+    ratio: float,
+    width: int,
+    height: int,
+) -> Ellipse:
+    _, x, y, w, h = box
+    x, y, w, h = x * width, y * height, w * width, h * height
+    left, right, top, bottom = cut
+    full_w = max(w, h * ratio) if left != right else w
+    full_h = max(h, w / ratio) if top != bottom else h
+    if left != right:
+        x += (full_w - w) / 2 * (1 if right else -1)
+    if top != bottom:
+        y += (full_h - h) / 2 * (1 if bottom else -1)
+    return Ellipse.from_box(x - 0.5, y - 0.5, max(full_w, 1.0), max(full_h, 1.0))
+
+
+class Dataset(Protocol):
+    """A labelled data set on disk.
+
+    Attributes:
+        name: short name, for reports.
+        root: the folder.
+        task: "classification" or "segmentation".
+        labels: every class of the published list, in order of id.
+    """
+
+    name: str
+    root: Path
+    task: str
+    labels: tuple[Label, ...]
+
+    def splits(self) -> list[str]:
+        """Return the names of the splits whose files are here."""
+        ...
+
+    def samples(self, split: str) -> Sequence[ImageSample | BoxSample]:
+        """Return the samples of one split in the published order.
+
+        Raises:
+            DatasetError: no such split, or a line or file that cannot be understood.
+        """
+        ...
+
+
+def open_dataset(root: Path) -> Dataset:
+    """Recognise the layout of the data set in `root`.
+
+    Raises:
+        DatasetError: no such folder, or a layout that is not known.
+    """
+    from rille.datasets.msl import MslDataset
+    from rille.datasets.yolo import YoloDataset
+
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder")
+    if (root / MslDataset.SYNSET).is_file():
+        return MslDataset(root)
+    if (root / YoloDataset.INDEX).is_file():
+        return YoloDataset(root)
+    raise DatasetError(
+        f"{root}: layout not recognised; expected {MslDataset.SYNSET} (MSL v1) "
+        f"or {YoloDataset.INDEX} (YOLO boxes) at its top"
+    )
+
+
+def listing_digest(samples: Sequence[ImageSample | BoxSample], root: Path) -> str:
+    """Return a SHA-256 over names, labels and file sizes: enough to tell two versions apart."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        label = sample.label_id if isinstance(sample, ImageSample) else sample.boxes
+        size = sample.path.stat().st_size
+        digest.update(f"{sample.path.relative_to(root)} {size} {label}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,129 @@
+"""A frame with its results drawn in, for videos and reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from rille.result import Result, State
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PANEL_PX = 64
+_LEAST_WIDTH, _MOST_WIDTH = 480, 1280
+_BACK, _INK, _DIM = (18, 20, 26), (235, 235, 235), (150, 155, 165)
+_CRATER = (255, 196, 60)
+_STAGES = {"classify": (90, 170, 255), "segment": (255, 140, 90)}
+_STATES = {
+    State.OK: (90, 200, 120),
+    State.LATE: (255, 170, 60),
+    State.DROPPED: (160, 160, 160),
+    State.FAILED: (255, 90, 90),
+}
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def canvas_size(width: int, height: int) -> tuple[int, int]:
+    """Return the (width, height) of the picture for frames of this size, panel included.
+
+    Small frames are enlarged and large ones reduced, so that the words stay readable; both sides
+    are even, as video encoders ask.
+    """
+    scale = min(max(1.0, _LEAST_WIDTH / width), _MOST_WIDTH / width)
+    return round(width * scale / 2) * 2, round(height * scale / 2) * 2 + PANEL_PX
+
+
+def annotate(result: Result, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw a frame with its craters, its label and its budget bar.
+
+    Args:
+        result: the result; a frame that could not be decoded gives an empty picture.
+        size: (width, height) in pixels, from `canvas_size`; a frame of another shape is fitted in.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    width, height = size
+    picture = np.full((height, width, 3), _BACK, np.uint8)
+    if result.frame is not None:
+        _draw_frame(picture[: height - PANEL_PX], result)
+    _draw_panel(picture[height - PANEL_PX :], result)
+    return picture
+
+
+def _draw_frame(view: NDArray[np.uint8], result: Result) -> None:
+    """Fit the frame into `view` in place and outline its features."""
+    assert result.frame is not None
+    pixels = result.frame.pixels
+    scale = min(view.shape[1] / pixels.shape[1], view.shape[0] / pixels.shape[0])
+    inner_w = max(1, round(pixels.shape[1] * scale))
+    inner_h = max(1, round(pixels.shape[0] * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    image = cv2.resize(pixels, (inner_w, inner_h), interpolation=how)
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    left, top = (view.shape[1] - inner_w) // 2, (view.shape[0] - inner_h) // 2
+    inside = view[top : top + inner_h, left : left + inner_w]
+    inside[:] = image
+    sx, sy = inner_w / pixels.shape[1], inner_h / pixels.shape[0]
+    for feature in result.features:
+        e = feature.ellipse.mapped(sx, sy, left + 0.5 * sx - 0.5, top + 0.5 * sy - 0.5)
+        # Sure features are drawn strong, doubtful ones faint.
+        strength = 0.45 + 0.55 * min(1.0, feature.score / 0.7)
+        colour = tuple(round(strength * c) for c in _CRATER)
+        box = ((e.x, e.y), (2 * e.semi_major, 2 * e.semi_minor), e.angle_deg)
+        cv2.ellipse(view, box, colour, 1, cv2.LINE_AA)
+
+
+def _draw_panel(panel: NDArray[np.uint8], result: Result) -> None:
+    """Write state, label and counts, and draw the budget bar."""
+    width = panel.shape[1]
+    state = result.state.value.upper()
+    _text(panel, f"#{result.index}", 10, 20, _DIM)
+    _text(panel, state, 70, 20, _STATES[result.state])
+    if result.error or result.cause:
+        _text(panel, str(result.error or result.cause)[: width // 9], 150, 20, _DIM)
+    c = result.classification
+    if c is not None:
+        label = f"{c.label} {100 * c.probability:.0f} %"
+        _text(
+            panel, f"({label}?)" if c.abstained else label, 150, 20, _DIM if c.abstained else _INK
+        )
+    if result.segmentation is not None:
+        count = f"{len(result.features)} craters"
+        _text(panel, count, width - 12 - _text_width(count), 20, _CRATER)
+    _draw_bar(panel, result)
+
+
+def _draw_bar(panel: NDArray[np.uint8], result: Result) -> None:
+    """Draw the frame's age against its budget: waiting grey, stages coloured, deadline white."""
+    left, right, top, bottom = 10, panel.shape[1] - 190, 38, 50
+    span_ms = result.deadline_ms * 1.25
+    scale = (right - left) / span_ms
+    cv2.rectangle(panel, (left, top), (right, bottom), (40, 43, 52), cv2.FILLED)
+    spent = {
+        name: sum(ms for part, ms in result.timings_ms.items() if part.startswith(name))
+        for name in _STAGES
+    }
+    waited = max(0.0, result.age_ms - sum(spent.values()))
+    x = float(left)
+    for length_ms, colour in ((waited, (110, 115, 125)), *((spent[n], _STAGES[n]) for n in spent)):
+        end = min(x + length_ms * scale, right)
+        if end > x:
+            cv2.rectangle(panel, (round(x), top), (round(end), bottom), colour, cv2.FILLED)
+        x = end
+    mark = round(left + result.deadline_ms * scale)
+    cv2.line(panel, (mark, top - 4), (mark, bottom + 4), _INK, 1)
+    words = f"{result.age_ms:.1f} of {result.deadline_ms:g} ms"
+    _text(panel, words, right + 12, 50, _STATES[result.state])
+
+
+def _text(image: NDArray[np.uint8], words: str, x: int, y: int, colour: tuple[int, ...]) -> None:
+    cv2.putText(image, words, (x, y), _FONT, 0.5, colour, 1, cv2.LINE_AA)
+
+
+def _text_width(words: str) -> int:
+    return cv2.getTextSize(words, _FONT, 0.5, 1)[0][0]

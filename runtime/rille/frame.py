@@ -1,0 +1,75 @@
+"""A frame: pixels, and when and where they were taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rille.errors import FrameDecodeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rille.ellipse import Ellipse
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """What a simulated frame shows, exactly.
+
+    Attributes:
+        crater_mask: (H, W) uint8, 1 inside a labelled crater's outline.
+        craters: the labelled craters in frame pixels; parts may lie outside the frame.
+        diameters_m: their diameters in metres, in the same order.
+        metres_per_px: ground size of a pixel at the frame's centre.
+    """
+
+    crater_mask: NDArray[np.uint8]
+    craters: tuple[Ellipse, ...]
+    diameters_m: tuple[float, ...]
+    metres_per_px: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One image from a source.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB or (H, W) uint8; treat it as read-only.
+        index: position in its stream from 0; a lost frame leaves a gap.
+        captured_ns: when it was captured, on the monotonic clock of this machine.
+        name: what the source calls it, for people (a file name, "sim 12").
+        source_ns: the camera's own time stamp, if it has one; data, never used for deadlines.
+        truth: what it shows, if it is simulated.
+
+    Raises:
+        FrameDecodeError: the pixels are not an 8-bit image of one or three channels.
+    """
+
+    pixels: NDArray[np.uint8]
+    index: int
+    captured_ns: int
+    name: str = ""
+    source_ns: int | None = None
+    truth: Truth | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        shape, kind = self.pixels.shape, self.pixels.dtype
+        layout = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        if kind != np.uint8 or not layout or 0 in shape:
+            raise FrameDecodeError(
+                f"frame {self.index} {self.name}: shape {list(shape)} of {kind}; "
+                "needed is (H, W, 3) or (H, W) of uint8"
+            )
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])

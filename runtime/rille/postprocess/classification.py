@@ -1,0 +1,59 @@
+"""Logits to a calibrated classification."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rille.bundle.manifest import Decision, LabelEntry
+from rille.errors import InferenceError
+from rille.result import Classification
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def classify(
+    logits: NDArray[np.float32], labels: Sequence[LabelEntry], decision: Decision
+) -> Classification:
+    """Turn one row of logits into a classification.
+
+    Probabilities are softmax(logits / temperature) (Guo et al. 2017).
+
+    Args:
+        logits: (classes,) real numbers, not quantised ones.
+        labels: the classes in the same order.
+        decision: temperature and abstention threshold.
+
+    Raises:
+        InferenceError: a logit is not finite. NaN would win an argmax and pass every comparison.
+    """
+    probabilities = softmax(logits, decision.temperature)
+    best = int(probabilities.argmax())
+    top = float(probabilities[best])
+    positive = probabilities[probabilities > 0]
+    entropy = float(-(positive * np.log(positive)).sum()) / math.log(max(len(labels), 2))
+    return Classification(
+        label=labels[best].name,
+        label_id=labels[best].id,
+        probability=top,
+        entropy=entropy,
+        abstained=top < decision.abstain_below,
+        probabilities=probabilities,
+    )
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Return the softmax of logits over a temperature along the last axis, as float32.
+
+    Raises:
+        InferenceError: a logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise InferenceError("the network gave a logit that is not a finite number")
+    scaled = (logits - logits.max(axis=-1, keepdims=True)).astype(np.float64) / temperature
+    powers = np.exp(scaled)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)

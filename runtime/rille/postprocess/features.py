@@ -1,0 +1,242 @@
+"""Segmenter outputs to a mask and features (ellipses in source-image pixels).
+
+Two kinds of network are understood:
+
+* "mask" alone: connected regions of the mask become features, each with the ellipse of the same
+  second moments.
+* "mask" with "centre" and "size": each local maximum of the centre map becomes a feature, with the
+  width and height found there. Touching and nested craters stay apart, and small ones are not
+  lost to the mask's resolution.
+
+Thresholds are compared with the stored numbers, so a map is never dequantised as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from rille.bundle.manifest import Decision, LabelEntry, Variant
+from rille.ellipse import Ellipse, ellipse_from_moments
+from rille.errors import InferenceError
+from rille.result import Feature, Segmentation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rille.preprocess import Geometry
+    from rille.tensor import TensorSpec
+
+SIZE_UNIT_PX = 16.0
+"""The size outputs are log2 of the width and height over this many network pixels."""
+_KERNEL = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """An output grid: how many network pixels one of its cells is wide and high."""
+
+    x: float
+    y: float
+
+    @classmethod
+    def between(cls, taken: TensorSpec, given: TensorSpec) -> _Grid:
+        """Return the grid of an output of shape (1, h, w, c) for an input (1, H, W, C)."""
+        return cls(taken.shape[2] / given.shape[2], taken.shape[1] / given.shape[1])
+
+    @property
+    def cell(self) -> float:
+        """Network pixels in one cell."""
+        return self.x * self.y
+
+    def to_network(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Map points of the grid to network pixels (centre of pixel 0 at 0.0)."""
+        return (x + 0.5) * self.x - 0.5, (y + 0.5) * self.y - 0.5
+
+
+class FeatureDecoder:
+    """Turns a segmenter's stored outputs into a `Segmentation`.
+
+    Args:
+        variant: the network's inputs and outputs.
+        decision: thresholds.
+        labels: the classes; features carry the name of the first.
+    """
+
+    def __init__(self, variant: Variant, decision: Decision, labels: tuple[LabelEntry, ...]):
+        self._specs = {role: entry.tensor for role, entry in variant.outputs.items()}
+        self._decision = decision
+        self._label = labels[0].name
+        self._mask_grid = _Grid.between(variant.input, self._specs["mask"])
+        self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
+        if "centre" in self._specs:
+            self._centre_grid = _Grid.between(variant.input, self._specs["centre"])
+            self._centre_above = _stored_threshold(
+                self._specs["centre"], decision.feature_threshold
+            )
+
+    def __call__(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Segmentation:
+        """Decode one frame.
+
+        Args:
+            outputs: role -> stored numbers, as a backend returns them.
+            geometry: where the network's pixels lie in the source image.
+
+        Raises:
+            InferenceError: an output holds a number that is not finite.
+        """
+        for role, values in outputs.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise InferenceError(f"the network gave a {role} that is not a finite number")
+        raw = outputs["mask"][0, :, :, 0]
+        mask = (raw > self._mask_above).view(np.uint8)
+        self._clear_margins(mask, geometry)
+        if "centre" in outputs:
+            found = self._from_centres(outputs["centre"][0, :, :, 0], outputs["size"][0])
+        else:
+            found = self._from_regions(mask, self._specs["mask"].dequantize(raw))
+        inside = geometry.width * geometry.height / self._mask_grid.cell
+        return Segmentation(
+            mask=mask,
+            geometry=geometry,
+            features=self._features(found, geometry),
+            coverage=min(1.0, float(np.count_nonzero(mask)) / inside),
+        )
+
+    def _clear_margins(self, mask: NDArray[np.uint8], geometry: Geometry) -> None:
+        """Zero the mask where the letterbox shows nothing."""
+        grid = self._mask_grid
+        mask[: math.ceil(geometry.top / grid.y)] = 0
+        mask[math.ceil((geometry.top + geometry.height) / grid.y) :] = 0
+        mask[:, : math.ceil(geometry.left / grid.x)] = 0
+        mask[:, math.ceil((geometry.left + geometry.width) / grid.x) :] = 0
+
+    def _features(
+        self, found: list[tuple[Ellipse, float]], geometry: Geometry
+    ) -> tuple[Feature, ...]:
+        """Keep the best, map them to source pixels, and drop those centred off the image."""
+        sx, sy = 1 / geometry.scale_x, 1 / geometry.scale_y
+        dx, dy = geometry.to_source(0.0, 0.0)
+        features = []
+        for ellipse, score in sorted(found, key=lambda item: -item[1]):
+            if ellipse.diameter < self._decision.min_diameter_px:
+                continue
+            mapped = ellipse.mapped(sx, sy, dx, dy)
+            if (
+                -0.5 <= mapped.x < geometry.source_width - 0.5
+                and -0.5 <= mapped.y < geometry.source_height - 0.5
+            ):
+                features.append(Feature(self._label, mapped, score))
+            if len(features) == self._decision.max_features:
+                break
+        return tuple(features)
+
+    def _from_centres(
+        self, centre: NDArray[Any], size: NDArray[Any]
+    ) -> list[tuple[Ellipse, float]]:
+        """Read features off the local maxima of the centre map, in network pixels."""
+        ordered = _ordered(centre)
+        peak = (ordered == cv2.dilate(ordered, _KERNEL)) & (centre > self._centre_above)
+        rows, columns = np.nonzero(peak)
+        if not len(rows):
+            return []
+        spec = self._specs["centre"]
+        logits = spec.dequantize(centre[rows, columns])
+        best = np.argsort(-logits, kind="stable")[: 2 * self._decision.max_features]
+        rows, columns, logits = rows[best], columns[best], logits[best]
+        x = columns + _vertex_offset(centre, rows, columns, 0, 1)
+        y = rows + _vertex_offset(centre, rows, columns, 1, 0)
+        x, y = self._centre_grid.to_network(x, y)
+        log_sizes = np.clip(self._specs["size"].dequantize(size[rows, columns]), -6.0, 8.0)
+        sizes = SIZE_UNIT_PX * np.exp2(log_sizes)
+        scores = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+        keep = _distinct(x, y, sizes)
+        return [
+            (Ellipse.from_box(float(x[k]), float(y[k]), *map(float, sizes[k])), float(scores[k]))
+            for k in keep
+        ]
+
+    def _from_regions(
+        self, mask: NDArray[np.uint8], logits: NDArray[np.float32]
+    ) -> list[tuple[Ellipse, float]]:
+        """Fit an ellipse to each connected region by its second moments, in network pixels."""
+        count, regions = cv2.connectedComponents(mask, connectivity=8)
+        rows, columns = np.nonzero(mask)
+        if count < 2 or not len(rows):
+            return []
+        which = regions[rows, columns]
+        n = np.bincount(which, minlength=count)[1:].astype(np.float64)
+        x, y = self._mask_grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
+        probability = 1.0 / (1.0 + np.exp(-logits[rows, columns].astype(np.float64)))
+
+        def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.bincount(which, values, minlength=count)[1:] / n
+
+        cx, cy, score = mean(x), mean(y), mean(probability)
+        # A pixel is a square, not a point: its own variance is a twelfth of its squared side.
+        xx = mean(x * x) - cx * cx + self._mask_grid.x**2 / 12
+        yy = mean(y * y) - cy * cy + self._mask_grid.y**2 / 12
+        xy = mean(x * y) - cx * cy
+        return [
+            (ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]), float(score[k]))
+            for k in range(count - 1)
+            if score[k] >= self._decision.feature_threshold
+        ]
+
+
+def _stored_threshold(spec: TensorSpec, probability: float) -> float:
+    """Return the stored logit above which sigmoid(logit) exceeds a probability."""
+    if probability <= 0:
+        return -math.inf
+    if probability >= 1:
+        return math.inf
+    return math.log(probability / (1 - probability)) / spec.scale + spec.zero_point
+
+
+def _ordered(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the numbers in a type OpenCV can dilate, in the same order (int8 has none)."""
+    if values.dtype == np.int8:
+        return values.view(np.uint8) ^ np.uint8(0x80)
+    return np.ascontiguousarray(values)
+
+
+def _vertex_offset(
+    values: NDArray[Any], rows: NDArray[np.intp], columns: NDArray[np.intp], dy: int, dx: int
+) -> NDArray[np.float64]:
+    """Return where between its neighbours each peak lies: the vertex of a parabola, +-0.5."""
+    height, width = values.shape
+    at = values[rows, columns].astype(np.float64)
+    before = values[np.maximum(rows - dy, 0), np.maximum(columns - dx, 0)].astype(np.float64)
+    after = values[np.minimum(rows + dy, height - 1), np.minimum(columns + dx, width - 1)]
+    bend = before - 2 * at + after
+    bent = bend < 0
+    offset = 0.5 * (before - after) / np.where(bent, bend, 1.0)
+    return np.where(bent, np.clip(offset, -0.5, 0.5), 0.0)
+
+
+def _distinct(
+    x: NDArray[np.float64], y: NDArray[np.float64], sizes: NDArray[np.float64]
+) -> list[int]:
+    """Return the indices of peaks that are not a repeat of a better one before them.
+
+    A repeat is closer than a third of the smaller diameter and within a factor of 1.5 in size:
+    nested craters differ more in size, neighbours more in place.
+    """
+    diameter = np.sqrt(sizes[:, 0] * sizes[:, 1])
+    distance2 = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
+    near = distance2 < (0.35 * np.minimum(diameter[:, None], diameter)) ** 2
+    log_size = np.log2(diameter)
+    alike = np.abs(log_size[:, None] - log_size) < 0.6
+    repeats = near & alike
+    gone = np.zeros(len(x), bool)
+    keep = []
+    for index in range(len(x)):
+        if not gone[index]:
+            keep.append(index)
+            gone |= repeats[index]
+    return keep

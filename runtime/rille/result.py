@@ -1,0 +1,189 @@
+"""What rille says about a frame."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rille.ellipse import Ellipse
+    from rille.frame import Frame
+    from rille.preprocess import Geometry
+
+
+class State(str, enum.Enum):
+    """The one state in which each captured frame ends."""
+
+    OK = "ok"
+    """Published within its deadline."""
+    LATE = "late"
+    """Published, but after its deadline."""
+    DROPPED = "dropped"
+    """Never worked on; the cause is given."""
+    FAILED = "failed"
+    """Could not be decoded or worked on; the error is given."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classification:
+    """The answer of a classifier.
+
+    Attributes:
+        label: name of the most probable class.
+        label_id: its published id.
+        probability: calibrated probability of that class, 0 to 1.
+        entropy: entropy of the calibrated probabilities divided by ln(classes), 0 to 1.
+        abstained: whether the probability is below the bundle's threshold: do not act on it.
+        probabilities: (classes,) float32, calibrated, in the order of the bundle's labels.
+    """
+
+    label: str
+    label_id: int
+    probability: float
+    entropy: float
+    abstained: bool
+    probabilities: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One thing found in a frame, as an ellipse in source-image pixels.
+
+    Attributes:
+        label: what it is ("crater").
+        ellipse: centre, half axes and angle in source-image pixels.
+        score: the network's confidence, 0 to 1.
+    """
+
+    label: str
+    ellipse: Ellipse
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it with rounded numbers, for a results file."""
+        e = self.ellipse
+        return {
+            "label": self.label,
+            "x_px": round(e.x, 2),
+            "y_px": round(e.y, 2),
+            "semi_major_px": round(e.semi_major, 2),
+            "semi_minor_px": round(e.semi_minor, 2),
+            "angle_deg": round(e.angle_deg, 1),
+            "area_px": round(e.area, 1),
+            "score": round(self.score, 4),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segmentation:
+    """The answer of a segmenter.
+
+    Attributes:
+        mask: (h, w) uint8, 1 where the class was found, on the network's output grid.
+        geometry: where that grid's pixels lie in the source image.
+        features: the things found, best score first.
+        coverage: share of the frame that the mask covers, 0 to 1.
+    """
+
+    mask: NDArray[np.uint8] = field(repr=False)
+    geometry: Geometry = field(repr=False)
+    features: tuple[Feature, ...]
+    coverage: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One captured frame and what became of it.
+
+    Attributes:
+        frame: the frame; None where it could not even be decoded.
+        index: the frame's index.
+        state: how it ended.
+        captured_ns, published_ns: monotonic times.
+        deadline_ms: age at which it would be late.
+        level: what was done: "full", or the parts left, or "capture-only".
+        classification: None where that stage is absent, was shed or failed.
+        segmentation: likewise.
+        shed: stages left out because they were predicted not to fit.
+        timings_ms: stage name -> milliseconds.
+        cause: why it was dropped.
+        error: why it failed.
+        bundles: stage name -> digest of the bundle that answered.
+    """
+
+    frame: Frame | None
+    index: int
+    state: State
+    captured_ns: int
+    published_ns: int
+    deadline_ms: float
+    level: str = "capture-only"
+    classification: Classification | None = None
+    segmentation: Segmentation | None = None
+    shed: tuple[str, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    cause: str | None = None
+    error: str | None = None
+    bundles: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def age_ms(self) -> float:
+        """Milliseconds from capture to publication."""
+        return (self.published_ns - self.captured_ns) / 1e6
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features found; empty where segmentation did not run."""
+        return self.segmentation.features if self.segmentation else ()
+
+    @property
+    def published(self) -> bool:
+        """Whether it carries answers (in time or late)."""
+        return self.state in (State.OK, State.LATE)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the pixels, for one line of a results file."""
+        record: dict[str, Any] = {
+            "frame": self.index,
+            "name": self.frame.name if self.frame else "",
+            "state": self.state.value,
+            "captured_ns": self.captured_ns,
+            "published_ns": self.published_ns,
+            "age_ms": round(self.age_ms, 3),
+            "deadline_ms": self.deadline_ms,
+            "level": self.level,
+            "shed": list(self.shed),
+            "timings_ms": {k: round(v, 3) for k, v in self.timings_ms.items()},
+            "classification": None,
+            "segmentation": None,
+            "bundles": dict(self.bundles),
+        }
+        if self.cause is not None:
+            record["cause"] = self.cause
+        if self.error is not None:
+            record["error"] = self.error
+        if self.frame is not None:
+            record["size_px"] = [self.frame.width, self.frame.height]
+            if self.frame.source_ns is not None:
+                record["source_ns"] = self.frame.source_ns
+        c, s = self.classification, self.segmentation
+        if c is not None:
+            record["classification"] = {
+                "label": c.label,
+                "label_id": c.label_id,
+                "probability": round(c.probability, 4),
+                "entropy": round(c.entropy, 4),
+                "abstained": c.abstained,
+            }
+        if s is not None:
+            record["segmentation"] = {
+                "coverage": round(s.coverage, 4),
+                "features": [f.to_json() for f in s.features],
+            }
+        return record

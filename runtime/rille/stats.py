@@ -1,0 +1,127 @@
+"""What a pipeline did: the account, ages, costs by stage, operating levels."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rille.budget import Account, Totals
+from rille.latency import LatencyHistogram
+from rille.result import Result, State
+
+_SHOWN = {0.5: 1, 0.95: 20, 0.99: 100}
+"""Percentile -> least number of frames from which it is shown."""
+
+
+def shown(milliseconds: float) -> str:
+    """Return a figure of the table as text; "-" for one that is not known."""
+    return "-" if math.isnan(milliseconds) else f"{milliseconds:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class LevelChange:
+    """The operating level changed at a frame."""
+
+    frame: int
+    before: str
+    after: str
+    reason: str
+
+
+class PipelineStats:
+    """Figures of one pipeline since it was made; `print` shows them as a table.
+
+    Attributes:
+        account: where every captured frame went.
+        age: capture to publication of the published frames.
+        stages: "classify infer" and the like -> time spent.
+        levels: operating level -> published frames.
+        changes: the first `MAX_CHANGES` changes of level.
+        change_count: all of them.
+    """
+
+    MAX_CHANGES = 1000
+
+    def __init__(self, frame_ms: float) -> None:
+        self.frame_ms = frame_ms
+        self.account = Account()
+        self.age = LatencyHistogram()
+        self.stages: dict[str, LatencyHistogram] = {}
+        self.levels: Counter[str] = Counter()
+        self.changes: list[LevelChange] = []
+        self.change_count = 0
+        self._level: str | None = None
+
+    def end(self, result: Result) -> None:
+        """Count the end of a frame."""
+        self.account.end(result.state, result.cause, result.shed)
+        for name, cost_ms in result.timings_ms.items():
+            self.stages.setdefault(name, LatencyHistogram()).add(cost_ms)
+        if not result.published:
+            return
+        self.age.add(result.age_ms)
+        self.levels[result.level] += 1
+        if self._level is not None and result.level != self._level:
+            self.change_count += 1
+            if len(self.changes) < self.MAX_CHANGES:
+                reason = f"shed {', '.join(result.shed)}" if result.shed else "fits again"
+                self.changes.append(LevelChange(result.index, self._level, result.level, reason))
+        self._level = result.level
+
+    @property
+    def totals(self) -> Totals:
+        """The account at this moment."""
+        return self.account.totals()
+
+    def rows(self) -> list[tuple[str, int, float, float, float, float]]:
+        """Return (name, n, p50, p95, p99, max) in milliseconds, stages first, then the age.
+
+        A percentile that so few frames do not hold (p95 of under 20, p99 of under 100) is NaN.
+        """
+        table = {**self.stages, "age (capture to publication)": self.age}
+        rows = []
+        for name, h in table.items():
+            p50, p95, p99 = (
+                h.percentile(share) if h.count >= least else math.nan
+                for share, least in _SHOWN.items()
+            )
+            rows.append((name, h.count, p50, p95, p99, h.max_ms))
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, for a results file."""
+        totals = self.totals
+        return {
+            "budget_ms": self.frame_ms,
+            "account": {state.value: getattr(totals, state.value) for state in State}
+            | {"captured": totals.captured, "causes": totals.causes, "shed": totals.shed},
+            "latency_ms": {
+                name: {
+                    "n": n,
+                    **{
+                        key: None if math.isnan(ms) else ms
+                        for key, ms in zip(("p50", "p95", "p99", "max"), figures, strict=True)
+                    },
+                }
+                for name, n, *figures in self.rows()
+            },
+            "levels": dict(self.levels),
+            "level_changes": self.change_count,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{'milliseconds':30s} {'n':>6s} {'p50':>8s} {'p95':>8s} {'p99':>8s} {'max':>8s}"]
+        lines += [
+            f"{name:30s} {n:6d} " + " ".join(f"{shown(ms):>8s}" for ms in figures)
+            for name, n, *figures in self.rows()
+        ]
+        totals = self.totals
+        lines.append(f"frames: {totals}")
+        lines.append(
+            "levels: "
+            + (", ".join(f"{level} {n}" for level, n in self.levels.most_common()) or "none")
+            + f"; {self.change_count} changes; budget {self.frame_ms:g} ms"
+        )
+        return "\n".join(lines)

@@ -1,0 +1,252 @@
+"""Export: nothing is lost silently, and what is refused says why."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the export extra is not installed")
+
+import keras
+
+from rille.bundle import load_bundle
+from rille.bundle.manifest import Contract, Decision, LabelEntry
+from rille.datasets import ImageSample, MslDataset
+from rille.errors import BundleError, CheckFailedError
+from rille.evaluate import Evaluation
+from rille.metrics import ObjectCounts
+from rille.postprocess.classification import softmax
+from rille_export import calibration, convert
+from rille_export.assemble import ExportOptions, export
+from rille_export.decide import abstention_threshold, fit_decision, fit_temperature
+from rille_export.parity import compare
+from rille_export.run_folder import read_run
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+LABELS = ((0, "apxs"), (1, "apxs cal target"), (5, "drill holes"))
+
+
+def tiny_model() -> Any:
+    """A small classifier that tells the colours of the made data set apart, without training."""
+    keras.config.set_dtype_policy("float32")
+    image = keras.Input((32, 32, 3), name="input")
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    logits = keras.layers.Dense(3, name="logits")(pooled)
+    model = keras.Model(image, {"logits": logits}, name="tiny")
+    model.get_layer("logits").set_weights(
+        [6 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)]
+    )
+    return model
+
+
+def write_run(folder: Path, model: Any) -> Path:
+    folder.mkdir(parents=True)
+    model.save(folder / "model.keras")
+    contract = Contract(
+        name="tiny",
+        version="1",
+        task="classification",
+        summary="Colours.",
+        licence="none",
+        labels=tuple(LabelEntry(id=k, name=name) for k, name in LABELS),
+        preprocess=(
+            {"op": "rgb"},
+            {"op": "resize", "width": 32, "height": 32},
+            {"op": "normalize", "mean": [127.5], "std": [127.5]},
+        ),
+        decision=Decision(),
+    )
+    provenance = {
+        "recipe": 'name = "tiny"\n',
+        "dataset": "msl-v1",
+        "train_split": "train",
+        "train_images": 24,
+        "train_listing_sha256": "0" * 64,
+        "parameters": 12,
+        "trained_with": "nothing",
+        "trained_on": "2026-01-01",
+    }
+    record = {
+        "contract": asdict(contract),
+        "data": {"train": "train", "validation": "val"},
+        "provenance": provenance,
+    }
+    (folder / "contract.json").write_text(json.dumps(record))
+    return folder
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+def test_from_keras_to_a_bundle_that_answers_right(tmp_path: Path, msl_set: Path) -> None:
+    run = write_run(tmp_path / "run", tiny_model())
+    out = tmp_path / "bundle"
+    bundle, parity = export(run, msl_set, out, ExportOptions(keep_fp32=True), quiet)
+    assert parity.after["accuracy"] == 1.0
+    assert parity.agreement == 1.0
+    assert bundle.digest == load_bundle(out).digest
+    manifest = bundle.manifest
+    assert manifest.variants["tflite-int8"].input.dtype == "int8"
+    assert manifest.variants["tflite-fp32"].input.dtype == "float32"
+    assert manifest.provenance["calibration"]["images"] == 24
+    assert manifest.provenance["forced"] is False
+    assert manifest.decision.temperature != 1.0
+    assert manifest.metrics["selected_on_this_split"] == ["temperature", "abstain_below"]
+    assert "rille train tiny" in bundle.files["MODEL_CARD.md"].decode()
+
+
+def test_a_network_that_quantises_badly_writes_no_bundle(tmp_path: Path, msl_set: Path) -> None:
+    """One huge, useless activation takes all 256 steps; the float network is still right."""
+    model = tiny_model()
+    keras.config.set_dtype_policy("float32")
+    image = keras.Input((32, 32, 3), name="input")
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    wide = keras.layers.Dense(4)(pooled)
+    logits = keras.layers.Dense(3, name="logits")(wide)
+    model = keras.Model(image, {"logits": logits}, name="tiny")
+    kernel = np.zeros((3, 4), np.float32)
+    kernel[:, :3] = np.eye(3)
+    kernel[:, 3] = (900.0, 800.0, 700.0)
+    model.layers[2].set_weights([kernel, np.zeros(4, np.float32)])
+    last = np.zeros((4, 3), np.float32)
+    last[:3] = 6 * np.eye(3)
+    model.layers[3].set_weights([last, np.zeros(3, np.float32)])
+    run = write_run(tmp_path / "run", model)
+    out = tmp_path / "bundle"
+    with pytest.raises(CheckFailedError, match=r"int8 loses too much.*accuracy falls from 1\.0000"):
+        export(run, msl_set, out, ExportOptions(), quiet)
+    assert not out.exists()
+    bundle, parity = export(run, msl_set, out, ExportOptions(force=True), quiet)
+    assert bundle.manifest.provenance["forced"] is True
+    assert bundle.manifest.provenance["parity_failures"] == list(parity.failures) != []
+
+
+def test_an_earlier_bundle_survives_a_failed_export(tmp_path: Path, msl_set: Path) -> None:
+    run = write_run(tmp_path / "run", tiny_model())
+    out = tmp_path / "bundle"
+    before, _ = export(run, msl_set, out, ExportOptions(), quiet)
+    (run / "model.keras").write_bytes(b"scrap")
+    with pytest.raises(BundleError, match="cannot be loaded as a Keras model"):
+        export(run, msl_set, out, ExportOptions(), quiet)
+    assert load_bundle(out).digest == before.digest
+
+
+def test_a_model_that_carries_code_is_refused(tmp_path: Path) -> None:
+    image = keras.Input((4,))
+    model = keras.Model(image, {"logits": keras.layers.Lambda(lambda x: x * 2)(image)})
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(BundleError, match="cannot be loaded as a Keras model"):
+        convert.load_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, bad: float) -> None:
+    model = tiny_model()
+    kernel = 6 * np.eye(3, dtype=np.float32)
+    kernel[1, 1] = bad
+    model.get_layer("logits").set_weights([kernel, np.zeros(3, np.float32)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(BundleError, match="a weight that is not finite"):
+        convert.load_model(tmp_path / "model.keras")
+
+
+def test_an_int8_network_with_float_parts_is_refused() -> None:
+    content = convert.to_tflite(tiny_model())
+    convert.check_operations(content, int8=False)
+    with pytest.raises(BundleError, match=r"not fully quantised: .* is float32"):
+        convert.check_operations(content, int8=True)
+
+
+def test_the_converted_network_is_the_same_network() -> None:
+    model = tiny_model()
+    content = convert.to_tflite(model)
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(size=(1, 32, 32, 3)).astype(np.float32) for _ in range(3)]
+    assert convert.largest_gap(model, content, samples) < 1e-5
+    variant = convert.describe_variant(content, "m.tflite", "fp32")
+    assert variant.outputs["logits"].tensor.shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda run: (run / "model.keras").unlink(), "not a finished training run"),
+        (lambda run: (run / "contract.json").unlink(), "not a finished training run"),
+        (lambda run: (run / "contract.json").write_text("{"), "cannot be read"),
+        (lambda run: (run / "contract.json").write_text("{}"), "lacks the key 'contract'"),
+    ],
+)
+def test_run_folders_that_are_none(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    run = write_run(tmp_path / "run", tiny_model())
+    spoil(run)
+    with pytest.raises(BundleError, match=words):
+        read_run(run)
+
+
+def test_the_temperature_is_recovered() -> None:
+    """Labels drawn from softmax(logits / 2.5) ask for a temperature of 2.5."""
+    rng = np.random.default_rng(3)
+    logits = (rng.normal(size=(20_000, 6)) * 5).astype(np.float32)
+    p = softmax(logits, 2.5)
+    truth = (p.cumsum(axis=1) > rng.random((len(p), 1))).argmax(axis=1)
+    assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.03)
+
+
+def test_the_abstention_threshold_reaches_its_goal() -> None:
+    probability = np.array([0.99, 0.95, 0.9, 0.6, 0.5, 0.4], np.float32)
+    right = np.array([True, True, True, False, True, False])
+    threshold = abstention_threshold(probability, right, 0.9)
+    assert threshold == pytest.approx(0.9)
+    assert abstention_threshold(probability, np.ones(6, bool), 0.9) == 0.0
+    assert abstention_threshold(probability, np.zeros(6, bool), 0.9) == 1.0
+
+
+def evaluation(accuracy: float, answers: list[int]) -> Evaluation:
+    logits = np.eye(3, dtype=np.float32)[answers]
+    return Evaluation(
+        task="classification",
+        scores={"accuracy": accuracy, "macro_f1": accuracy},
+        detail={},
+        logits=logits,
+        truth=np.array(answers),
+    )
+
+
+def test_parity_limits() -> None:
+    answers = [0, 1, 2] * 40
+    fine = compare(evaluation(0.9, answers), evaluation(0.895, answers))
+    assert fine.failures == ()
+    worse = compare(evaluation(0.9, answers), evaluation(0.88, answers))
+    assert len(worse.failures) == 2
+    other = compare(evaluation(0.9, answers), evaluation(0.9, [1, 1, 2] * 40))
+    assert other.failures == ("only 66.7 % of the answers are the same",)
+    nan = compare(evaluation(0.9, answers), evaluation(float("nan"), answers))
+    assert nan.failures
+
+
+def test_a_segmenter_gets_the_threshold_of_the_best_f1() -> None:
+    counts = ObjectCounts(labelled=3, scores=[0.9, 0.7, 0.4, 0.2], hits=[True, True, False, False])
+    result = Evaluation(task="segmentation", scores={}, detail={}, objects=counts)
+    assert fit_decision(Decision(), result).feature_threshold == 0.7
+
+
+def test_calibration_takes_classes_in_turn_and_bursts_once(msl_set: Path) -> None:
+    samples = [ImageSample(Path(f"{k}"), 0, group="burst") for k in range(50)]
+    samples += [ImageSample(Path(f"r{k}"), 1, group=f"g{k}") for k in range(4)]
+    samples += [ImageSample(Path(f"s{k}"), 0, group=f"h{k}") for k in range(6)]
+    chosen = calibration.choose(samples, 10)
+    kinds = [s.label_id for s in chosen if isinstance(s, ImageSample)]
+    assert kinds.count(1) == 4
+    assert sum(s.group == "burst" for s in chosen) == 1
+    assert len(calibration.choose(MslDataset(msl_set).samples("train"), 500)) == 24

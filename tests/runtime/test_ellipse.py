@@ -1,0 +1,87 @@
+"""Ellipses against closed forms and against pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rille.ellipse import (
+    Ellipse,
+    clipped_polygon,
+    draw_ellipses,
+    ellipse_from_moments,
+    polygon_iou,
+)
+
+ellipses = st.builds(
+    Ellipse,
+    x=st.floats(60, 140),
+    y=st.floats(60, 140),
+    semi_major=st.floats(20, 50),
+    semi_minor=st.floats(8, 20),
+    angle_deg=st.floats(0, 179),
+)
+
+
+@given(ellipses)
+@settings(max_examples=60, deadline=None)
+def test_pixels_of_a_drawn_ellipse_give_it_back(e: Ellipse) -> None:
+    mask = np.zeros((200, 200), np.uint8)
+    draw_ellipses(mask, [e])
+    rows, columns = np.nonzero(mask)
+    xy = np.stack([columns, rows])
+    (xx, xy_), (_, yy) = np.cov(xy, bias=True)
+    x, y = xy.mean(axis=1)
+    found = ellipse_from_moments(x, y, xx + 1 / 12, yy + 1 / 12, xy_)
+    assert found.semi_major == pytest.approx(e.semi_major, abs=0.4)
+    assert found.semi_minor == pytest.approx(e.semi_minor, abs=0.4)
+    assert (found.x, found.y) == pytest.approx((e.x, e.y), abs=0.3)
+    assert mask.sum() == pytest.approx(e.area, rel=0.03)
+
+
+@given(ellipses, st.floats(0.3, 3), st.floats(0.3, 3))
+@settings(max_examples=60, deadline=None)
+def test_mapping_agrees_with_mapped_points(e: Ellipse, sx: float, sy: float) -> None:
+    mapped = e.mapped(sx, sy, 3.0, -5.0)
+    points = e.polygon(720).astype(np.float64) * [sx, sy] + [3.0, -5.0]
+    centre = points.mean(axis=0)
+    (xx, _), (_, yy) = np.cov((points - centre).T, bias=True)
+    assert (mapped.x, mapped.y) == pytest.approx(tuple(centre), abs=1e-3)
+    # Points evenly spaced in the parameter have half the squared axes as variances.
+    a2 = mapped.semi_major**2 + mapped.semi_minor**2
+    assert a2 == pytest.approx(2 * (xx + yy), rel=1e-3)
+    assert mapped.area == pytest.approx(e.area * sx * sy, rel=1e-4)
+
+
+def test_box_and_ellipse() -> None:
+    wide, high = Ellipse.from_box(5, 6, 20, 10), Ellipse.from_box(5, 6, 10, 20)
+    assert (wide.semi_major, wide.semi_minor, wide.angle_deg) == (10, 5, 0)
+    assert (high.semi_major, high.semi_minor, high.angle_deg) == (10, 5, 90)
+    assert wide.diameter == pytest.approx(2 * math.sqrt(50))
+
+
+def test_overlap_of_equal_circles_is_the_lens_formula() -> None:
+    r, d = 20.0, 13.0
+    one = clipped_polygon(Ellipse(50, 50, r, r), 200, 200)
+    two = clipped_polygon(Ellipse(50 + d, 50, r, r), 200, 200)
+    lens = 2 * r * r * math.acos(d / (2 * r)) - d / 2 * math.sqrt(4 * r * r - d * d)
+    expected = lens / (2 * math.pi * r * r - lens)
+    assert polygon_iou(one, two) == pytest.approx(expected, abs=0.003)
+
+
+def test_what_lies_outside_the_image_is_cut_off() -> None:
+    half = clipped_polygon(Ellipse(-0.5, 50, 10, 10), 100, 100)
+    assert half[:, 0].min() >= -0.5 - 1e-4
+    whole = clipped_polygon(Ellipse(50, 50, 10, 10), 100, 100)
+    assert polygon_iou(half, whole) == 0.0
+    assert len(clipped_polygon(Ellipse(-50, -50, 10, 10), 100, 100)) == 0
+
+
+def test_a_mask_is_clipped_not_wrapped() -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    draw_ellipses(mask, [Ellipse(0, 20, 8, 8)])
+    assert mask[:, :9].any() and not mask[:, 20:].any()

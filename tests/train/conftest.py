@@ -1,0 +1,79 @@
+"""Recipes small enough to train in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TINY_CRATERS = """
+name = "tiny-craters"
+version = "0"
+task = "segmentation"
+summary = "test"
+licence = "test"
+preprocess = [
+    { op = "gray" },
+    { op = "letterbox", width = 128, height = 128 },
+    { op = "standardize" },
+]
+[data]
+sun = "left"
+[model]
+kind = "crater-unet"
+widths = [4, 8]
+canonical_light = true
+[fit]
+epochs = 2
+batch = 4
+learning_rate = 2e-3
+ema = 0.9
+precision = "float32"
+[augment]
+flip = true
+flip_vertical = true
+window_px = 64
+[decision]
+feature_threshold = 0.05
+"""
+
+TINY_PHOTOS = """
+name = "tiny-photos"
+version = "0"
+task = "classification"
+summary = "test"
+licence = "test"
+preprocess = [
+    { op = "rgb" },
+    { op = "resize", width = 64, height = 64 },
+    { op = "normalize", mean = [127.5], std = [127.5] },
+]
+[model]
+kind = "mobilenet-v2"
+freeze_below = "block_1_expand"
+[fit]
+epochs = 2
+batch = 8
+learning_rate = 1e-3
+head_steps = 3
+prior_strength = 1.0
+precision = "float32"
+[augment]
+crop = 0.6
+flip = true
+brightness = 0.1
+"""
+
+
+@pytest.fixture
+def tiny_craters(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny-craters.toml"
+    path.write_text(TINY_CRATERS)
+    return path
+
+
+@pytest.fixture
+def tiny_photos(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny-photos.toml"
+    path.write_text(TINY_PHOTOS)
+    return path

@@ -1,0 +1,51 @@
+"""`rille train`: a recipe and a data set in, a run folder out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille train`; see `rille train --help`.
+
+    Returns:
+        The exit code: 0 when the run folder is complete.
+    """
+    # TensorFlow's start-up chatter would bury the progress lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from rille_train.recipe import read_recipe, recipe_names
+
+    parser = argparse.ArgumentParser(
+        prog="rille train",
+        description="Train a network from a recipe. Continues a killed run in the same --out.",
+        epilog="The environment variable KERAS_BACKEND chooses tensorflow, jax or torch.",
+    )
+    parser.add_argument(
+        "recipe", help=f"a .toml file, or one of: {', '.join(recipe_names())}", metavar="RECIPE"
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data set folder")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE)")
+    parser.add_argument(
+        "--weights", type=Path, metavar="PATH", help="file or folder with backbone weights"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="change the recipe, for example fit.epochs=3; may be repeated",
+    )
+    options = parser.parse_args(arguments)
+    recipe = read_recipe(options.recipe, options.settings)
+    out = options.out or Path("runs") / recipe.name
+    from rille_train.loop import train
+
+    result = train(recipe, options.data, out, options.weights)
+    for name, value in result.scores.items():
+        print(f"{name:18s} {value:.4f}")
+    sys.stderr.write(f"wrote {out}; next: rille export {out} --data {options.data}\n")
+    return 0

@@ -1,0 +1,100 @@
+"""Losses, in `keras.ops` alone so that every backend runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+def balanced_softmax(
+    shares: np.ndarray[Any, Any], strength: float, smoothing: float
+) -> Callable[[Any, Any], Any]:
+    """Return cross-entropy on logits offset by the log share of each class.
+
+    The offset is present only while training, so the network learns what an equal prior would need
+    (balanced softmax, Ren et al. 2020; logit adjustment, Menon et al. 2021).
+
+    Args:
+        shares: (classes,) share of each class among the samples drawn, summing to 1.
+        strength: factor on the offset; 0 leaves plain cross-entropy.
+        smoothing: share of the target spread evenly over all classes.
+
+    Returns:
+        A loss of (batch, classes) one-hot targets and (batch, classes) logits.
+    """
+    offset = (strength * np.log(np.maximum(shares, 1e-6))).astype(np.float32)
+    even = 1.0 / len(shares)
+
+    def loss(target: Any, logits: Any) -> Any:
+        target = ops.cast(target, "float32") * (1 - smoothing) + smoothing * even
+        return -ops.mean(ops.sum(target * ops.log_softmax(logits + offset, axis=-1), axis=-1))
+
+    return loss
+
+
+def mask_loss(target: Any, logits: Any) -> Any:
+    """Binary cross-entropy plus soft Dice over the batch.
+
+    Args:
+        target: (batch, h, w, 1) 0 or 1.
+        logits: (batch, h, w, 1).
+    """
+    target, logits = ops.cast(target, "float32"), ops.cast(logits, "float32")
+    probability = ops.sigmoid(logits)
+    overlap, total = ops.sum(probability * target), ops.sum(probability) + ops.sum(target)
+    return _cross_entropy(target, logits) + 1.0 - (2.0 * overlap + 1.0) / (total + 1.0)
+
+
+def _cross_entropy(target: Any, logits: Any) -> Any:
+    """Mean binary cross-entropy of logits, in the form that cannot overflow."""
+    return ops.mean(
+        ops.maximum(logits, 0.0) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
+    )
+
+
+def centre_loss(target: Any, logits: Any) -> Any:
+    """Penalty-reduced focal loss of a centre map (Law and Deng 2018, eq. 1; alpha 2, beta 4).
+
+    Args:
+        target: (batch, h, w, 1): 1 at a centre, a Gaussian falling off around it.
+        logits: (batch, h, w, 1).
+    """
+    target, logits = ops.cast(target, "float32"), ops.cast(logits, "float32")
+    probability = ops.clip(ops.sigmoid(logits), 1e-4, 1.0 - 1e-4)
+    centre = ops.cast(target >= 0.999, "float32")
+    found = centre * (1.0 - probability) ** 2 * ops.log(probability)
+    empty = (1.0 - centre) * (1.0 - target) ** 4 * probability**2 * ops.log(1.0 - probability)
+    return -ops.sum(found + empty) / (ops.sum(centre) + 1.0)
+
+
+def size_loss(target: Any, size: Any) -> Any:
+    """Mean absolute error of log2 sizes where there is something to measure.
+
+    Args:
+        target: (batch, h, w, 3): log2 width, log2 height, and 1 where they count.
+        size: (batch, h, w, 2).
+    """
+    target, size = ops.cast(target, "float32"), ops.cast(size, "float32")
+    weight = target[..., 2:]
+    return ops.sum(ops.abs(size - target[..., :2]) * weight) / (ops.sum(weight) + 1.0)
+
+
+def light_loss(target: Any, logits: Any) -> Any:
+    """Binary cross-entropy of the Sun's side.
+
+    Args:
+        target: (batch, 1), 1 where the Sun stands on the left.
+        logits: (batch, 1).
+    """
+    return _cross_entropy(ops.cast(target, "float32"), ops.cast(logits, "float32"))
+
+
+SEGMENTATION_LOSSES = {
+    "mask": mask_loss,
+    "centre": centre_loss,
+    "size": size_loss,
+    "light": light_loss,
+}
