@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,7 +18,7 @@ from rille.frame import Frame
 from rille.latency import percentile_interval, summary
 from rille.network import Network
 from rille.pipeline import Pipeline
-from rille.result import State
+from rille.result import Result, State
 from rille.sim import Descent, build_scene
 
 if TYPE_CHECKING:
@@ -113,10 +113,8 @@ def run_bench(
     """
     pool = rendered(width, height)
     load_before = os.getloadavg()[0]
-    floor_ms: list[float] = []
-    pipeline_ms: list[float] = []
-    parts: dict[str, list[float]] = {}
-    misses = 0
+    floor: list[float] = []
+    results: list[Result] = []
     with Pipeline(
         classify=classify,
         segment=segment,
@@ -131,25 +129,29 @@ def run_bench(
             frame = Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
             result = pipeline.run(frame)
             second = 0.0 if index % 2 else plain(pixels)
-            if index < warmup:
-                continue
-            floor_ms.append(first + second)
-            pipeline_ms.append(result.age_ms)
-            misses += result.state is not State.OK
-            for name, spent in result.timings_ms.items():
-                parts.setdefault(name, []).append(spent)
+            if index >= warmup:
+                floor.append(first + second)
+                results.append(replace(result, segmentation=None))  # its mask is not needed
         engine = next(iter(pipeline.networks.values())).backend.name
     return BenchResult(
-        floor=floor_ms,
-        pipeline=pipeline_ms,
-        parts=parts,
-        misses=misses,
+        floor=floor,
+        pipeline=[result.age_ms for result in results],
+        parts=_parts(results),
+        misses=sum(result.state is not State.OK for result in results),
         threads=threads,
         machine=f"{processor()}, {len(os.sched_getaffinity(0))} cores, {engine}, "
         f"{threads} thread(s), frames {width} x {height}",
         load_before=load_before,
         load_after=os.getloadavg()[0],
     )
+
+
+def _parts(results: list[Result]) -> dict[str, list[float]]:
+    parts: dict[str, list[float]] = {}
+    for result in results:
+        for name, spent in result.timings_ms.items():
+            parts.setdefault(name, []).append(spent)
+    return parts
 
 
 def _floor(networks: list[Network]) -> Callable[[NDArray[np.uint8]], float]:
