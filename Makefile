@@ -2,8 +2,9 @@
 # make test    everything; make check: types, style, layers
 # Both set up their own virtual environment first, and need the network only for that.
 
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	$$p -c '$(SUPPORTED)' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 SOURCE ?= $(if $(DATA),images://$(abspath $(DATA)),sim://moon?seed=7&fps=10&frames=250)
 OUT ?= out/run
@@ -43,7 +44,7 @@ clean:
 
 # One line for the two things a fresh machine may lack.
 python:
-	@test -n '$(PYTHON)' || { echo 'rille needs Python 3.10 to 3.13: sudo apt install python3 python3-venv (or name one: make run PYTHON=/path/to/python3.12)' >&2; exit 2; }
+	@test -n '$(PYTHON)' && $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo 'rille needs Python 3.10 to 3.13: sudo apt install python3 python3-venv (or name one: make run PYTHON=/path/to/python3.12)' >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'this Python cannot make virtual environments: sudo apt install python3-venv' >&2; exit 2; }
 
 $(RUNTIME)/.ready: pyproject.toml | python
