@@ -141,7 +141,8 @@ def test_output_places_that_cannot_be_written(rille: Rille, tmp_path: Path, caps
         assert str(place) in capsys.readouterr().err
 
 
-def test_a_disk_that_fills_up_in_mid_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extras", ["true", "false"])
+def test_a_disk_that_fills_up_in_mid_run(tmp_path: Path, extras: str) -> None:
     """A limit on file size stands in for a full disk: the write fails in the same place."""
     out = tmp_path / "out"
 
@@ -150,11 +151,13 @@ def test_a_disk_that_fills_up_in_mid_run(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
     source = "sim://moon?frames=60&size=320x240&realtime=0"
-    settings = ["--set", "output.video=false", "--set", "output.report=false"]
+    settings = ["--set", f"output.video={extras}", "--set", f"output.report={extras}"]
     run = child("run", "--source", source, "--out", out, *settings, preexec_fn=small_files)
     said, words = run.communicate(timeout=120)
     assert run.returncode == 3
-    assert "results.jsonl: cannot be written" in words and "Traceback" not in words
+    assert "results.jsonl: cannot be written" in words.splitlines()[-1]
+    assert "Traceback" not in words and "WARN" not in words
+    assert {file.name for file in out.iterdir()} == {"results.jsonl", "run.toml", "summary.json"}
     records = lines(out / "results.jsonl")  # every line that is there is whole
     assert 1 <= len(records) < 60
     assert "captured" in said and "in flight" not in said

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
+import cv2
+
 from rille.errors import RilleError, nearest
 
 _VERBS = {
@@ -34,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 good; 1 a check failed; 2 usage or configuration; 3 source, device or output; 4 bundle or
         backend; 130 interrupted by Ctrl-C.
     """
+    # OpenCV and its FFmpeg report on stderr what rille says in its own words.
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(_usage())

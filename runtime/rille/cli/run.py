@@ -45,18 +45,10 @@ def main(arguments: list[str]) -> int:
             sinks.append(record)
         console = Console(pipeline.stats, source.length)
         problem = _stream(pipeline, source, [*sinks, console], config.output.limit)
-        write_whole(folder / "run.toml", config.to_toml())
-        summary = {"source": source.uri.text, **pipeline.stats.to_json()}
-        write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-        if config.output.report:
-            write_report(
-                folder / "report.html",
-                source=source.describe(),
-                stats=pipeline.stats,
-                record=record,
-                config=config.to_toml(),
-                versions=_versions(pipeline),
-            )
+        try:
+            _complete(folder, config, pipeline, source, record)
+        except RilleError as wrong:
+            problem = problem or wrong
     _conclude(pipeline, source, folder, problem)
     if problem is not None:
         raise problem
@@ -67,6 +59,24 @@ def main(arguments: list[str]) -> int:
             f"{config.source.uri}: none of {totals.captured} frame{plural} could be used"
         )
     return 130 if interrupted == [signal.SIGINT] else 0
+
+
+def _complete(
+    folder: Path, config: RunConfig, pipeline: Pipeline, source: Source, record: RunRecord
+) -> None:
+    """Write what is known only at the end: configuration, summary and report."""
+    write_whole(folder / "run.toml", config.to_toml())
+    summary = {"source": source.uri.text, **pipeline.stats.to_json()}
+    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    if config.output.report:
+        write_report(
+            folder / "report.html",
+            source=source.describe(),
+            stats=pipeline.stats,
+            record=record,
+            config=config.to_toml(),
+            versions=_versions(pipeline),
+        )
 
 
 def _configure(arguments: list[str]) -> RunConfig:
