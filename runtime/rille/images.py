@@ -38,7 +38,9 @@ def list_images(folder: Path) -> list[Path]:
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         kinds = " ".join(sorted(SUFFIXES))
-        raise SourceNotFoundError(f"{folder}: holds no image file (looked for {kinds})")
+        deeper = next((p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES), None)
+        hint = f"; there are some in {deeper.parent}" if deeper else ""
+        raise SourceNotFoundError(f"{folder}: holds no image file (looked for {kinds}){hint}")
     return paths
 
 

@@ -211,6 +211,14 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
         open_source(f"images://{tmp_path}")
 
 
+def test_a_folder_of_folders_names_one_that_has_images(tmp_path: Path) -> None:
+    inner = tmp_path / "set" / "images"
+    inner.mkdir(parents=True)
+    (inner / "a.png").touch()
+    with pytest.raises(SourceError, match=f"there are some in {inner}"):
+        open_source(f"images://{tmp_path}")
+
+
 def test_a_folder_that_vanishes_fails_frame_by_frame(image_folder: Path) -> None:
     source = open_source(f"images://{image_folder}")
     source.read(1.0)
