@@ -93,7 +93,7 @@ def _draw_panel(panel: NDArray[np.uint8], result: Result) -> None:
             panel, f"({label}?)" if c.abstained else label, 150, 20, _DIM if c.abstained else _INK
         )
     if result.segmentation is not None:
-        count = f"{len(result.features)} craters"
+        count = f"{len(result.features)} crater{'s' * (len(result.features) != 1)}"
         _text(panel, count, width - 12 - _text_width(count), 20, _CRATER)
     _draw_bar(panel, result)
 
