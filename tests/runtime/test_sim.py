@@ -11,15 +11,17 @@ import pytest
 
 from rille.sim import Descent, Scene, build_scene
 from rille.sim.craters import (
-    SLOPE,
+    ORBITAL,
+    SURFACE,
     Craters,
+    SizeLaw,
     fresh_profile,
     sample_craters,
     stamp_craters,
     worn_depth_shares,
 )
 from rille.sim.descent import project_ellipse
-from rille.sim.scene import cast_shadows, shade, shadow_height
+from rille.sim.light import cast_shadows, shade, shadow_height
 
 
 def test_the_same_seed_gives_the_same_frames(scene: Scene) -> None:
@@ -37,18 +39,33 @@ def test_frames_do_not_depend_on_the_order_they_are_asked_for(descent: Descent) 
     np.testing.assert_array_equal(descent.frame(30)[0], late)
 
 
-def test_sizes_follow_the_power_law() -> None:
+@pytest.mark.parametrize(
+    ("law", "sizes", "side_m"),
+    [(ORBITAL, (250.0, 20_000.0), 200_000.0), (SURFACE, (1.0, 79.0), 500.0)],
+)
+def test_sizes_follow_the_power_law(
+    law: SizeLaw, sizes: tuple[float, float], side_m: float
+) -> None:
     """Maximum-likelihood exponent of a truncated power law, by a fine grid."""
-    c = sample_craters(np.random.default_rng(1), 200_000.0, 250.0, 20_000.0, 1.0)
+    low, high = sizes
+    c = sample_craters(np.random.default_rng(1), law, side_m, sizes, 1.0)
     d = c.diameter_m
     assert len(d) > 5000
     grid = np.linspace(1.5, 2.4, 901)
-    low, high = 250.0, 20_000.0
     likelihood = [
         len(d) * math.log(b / (low**-b - high**-b)) - (b + 1) * np.log(d).sum() for b in grid
     ]
-    assert grid[int(np.argmax(likelihood))] == pytest.approx(SLOPE, abs=0.08)
+    assert grid[int(np.argmax(likelihood))] == pytest.approx(law.slope, abs=0.08)
     assert d.min() >= low and d.max() <= high
+    expected = (law.larger(low) - law.larger(high)) * (side_m * 1.06 / 1000) ** 2
+    assert abs(len(d) - expected) < 4 * math.sqrt(expected)
+
+
+def test_the_law_of_sizes_bends_without_a_step() -> None:
+    assert SURFACE.larger(80.01) == pytest.approx(SURFACE.larger(79.99), rel=1e-3)
+    d = np.array([0.5, 10.0, 80.0, 300.0])
+    back = SURFACE.diameter(np.array([SURFACE.larger(v) for v in d]))
+    np.testing.assert_allclose(back, d)
 
 
 def test_a_fresh_crater_has_the_depth_and_rim_of_its_profile() -> None:
@@ -69,6 +86,7 @@ def one_crater(diameter_m: float, wear: float) -> Craters:
         ratio=column(1.0),
         angle_deg=column(0.0),
         wear=column(wear),
+        lobes=np.zeros((1, 4)),
     )
 
 

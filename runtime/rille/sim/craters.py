@@ -1,10 +1,10 @@
-"""A population of simple lunar craters: how many, how deep, how worn."""
+"""A population of lunar craters: how many, how deep, how worn, of what outline."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,27 +12,62 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SLOPE = 1.9
-"""N(>D) falls as D ** -SLOPE: between the production and the equilibrium slopes."""
-PER_KM2_AT_1_KM = 0.022
-"""Craters of 1 km and more in a square kilometre of highland."""
 REACH = 2.6
 """A crater changes the ground out to this many radii."""
 _WORN_MOST = 0.38
 _WEAR_STEPS = 24
 _RADIAL_STEPS = 161
+_LOBE_SIGMA = (0.025, 0.018)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLaw:
+    """How many craters are larger than D: `per_km2 * D ** -slope` a square kilometre, D in metres.
+
+    Attributes:
+        per_km2: the number at 1 m, which the law need not reach.
+        slope: exponent up to `bend_m`.
+        bend_m: where the law bends.
+        steep: exponent beyond it; the law stays continuous.
+    """
+
+    per_km2: float
+    slope: float
+    bend_m: float = np.inf
+    steep: float = 1.0
+
+    def larger(self, diameter_m: float) -> float:
+        """Return the number of craters above a diameter in a square kilometre."""
+        number = self.per_km2 * min(diameter_m, self.bend_m) ** -self.slope
+        return float(number * max(diameter_m / self.bend_m, 1.0) ** -self.steep)
+
+    def diameter(self, number: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the diameter in metres above which there are so many: the inverse of `larger`."""
+        at_bend = self.larger(self.bend_m) if np.isfinite(self.bend_m) else 0.0
+        below = (self.per_km2 / np.maximum(number, at_bend)) ** (1 / self.slope)
+        return below * np.maximum(at_bend / number, 1.0) ** (1 / self.steep)
+
+
+ORBITAL = SizeLaw(per_km2=0.022 * 1000.0**1.9, slope=1.9)
+"""Highland from orbit, 0.2 to 20 km: between the production and the equilibrium slopes."""
+SURFACE = SizeLaw(per_km2=29174.0, slope=1.92, bend_m=80.0, steep=2.389)
+"""Around a rover, 0.1 to 800 m: VIPER environment specification, made continuous at 80 m."""
 
 
 @dataclass(frozen=True, slots=True)
 class Craters:
     """Craters as columns, oldest first.
 
+    The outline lies at R(t) = R (1 + a3 cos 3(t - p3) + a5 cos 5(t - p5)) from the centre, R that
+    of an ellipse and t the angle from its major axis.
+
     Attributes:
-        x_m, y_m: centres in metres from the scene's first cell, x right, y down.
+        x_m, y_m: centres in metres, x right, y down.
         diameter_m: rim-to-rim diameter (geometric mean of both axes).
         ratio: minor over major axis, 0.9 to 1.
         angle_deg: direction of the major axis from +x towards +y.
         wear: diffusion age kappa t / R^2, 0 (fresh) to 0.38 (steady state).
+        lobes: (n, 4) a3, p3, a5, p5; phases in radians.
     """
 
     x_m: NDArray[np.float64]
@@ -41,6 +76,7 @@ class Craters:
     ratio: NDArray[np.float64]
     angle_deg: NDArray[np.float64]
     wear: NDArray[np.float64]
+    lobes: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.x_m)
@@ -53,47 +89,101 @@ class Craters:
             steps, np.arange(_WEAR_STEPS), worn_depth_shares()
         )
 
+    @property
+    def reach_m(self) -> NDArray[np.float64]:
+        """Largest distance of the outline from the centre."""
+        lobes = np.abs(self.lobes[:, 0]) + np.abs(self.lobes[:, 2])
+        return np.asarray(self.diameter_m / 2 / np.sqrt(self.ratio) * (1 + lobes), np.float64)
+
+    def pick(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Craters:
+        """Return some of them, in the order asked for."""
+        return Craters(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def radii(
+        self, k: NDArray[np.integer[Any]], x_m: NDArray[np.float64], y_m: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return distances from the centres of craters `k` in units of their outlines' radii.
+
+        Args:
+            k, x_m, y_m: (n,) which crater, and a point for each.
+        """
+        turn = np.radians(self.angle_deg[k])
+        major = self.diameter_m[k] / 2 / np.sqrt(self.ratio[k])
+        dx, dy = x_m - self.x_m[k], y_m - self.y_m[k]
+        along = (dx * np.cos(turn) + dy * np.sin(turn)) / major
+        across = (dy * np.cos(turn) - dx * np.sin(turn)) / major / self.ratio[k]
+        a3, p3, a5, p5 = self.lobes[k].T
+        angle = np.arctan2(across, along)
+        edge = 1 + a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5))
+        return np.asarray(np.hypot(along, across) / edge, np.float64)
+
+
+def joined(*parts: Craters) -> Craters:
+    """Return several populations as one, oldest first."""
+    whole = Craters(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Craters)))
+    return whole.pick(np.argsort(-whole.wear, kind="stable"))
+
 
 def fresh_depth_ratio(diameter_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return depth over diameter of fresh craters.
 
-    d = 0.196 D^1.010 for simple and 1.044 D^0.301 for complex craters, in km (Pike 1977).
+    From 400 m d = 0.196 D^1.010 for simple and 1.044 D^0.301 for complex craters, in km (Pike
+    1977); small ones in loose ground are shallower (Stopar et al. 2017, by diameter class).
     """
-    d_km = diameter_m / 1000.0
-    return np.minimum(0.196 * d_km**1.010, 1.044 * d_km**0.301) / d_km
+    d_km = np.maximum(diameter_m, 400.0) / 1000.0
+    large = np.minimum(0.196 * d_km**1.010, 1.044 * d_km**0.301) / d_km
+    log_d = np.log10(np.maximum(diameter_m, 1e-3))
+    classes_m = np.array([10.0, 20.0, 63.0, 141.0, 283.0, 400.0])
+    small = np.interp(log_d, np.log10(classes_m), [0.10, 0.11, 0.13, 0.15, 0.17, 0.194])
+    return np.where(diameter_m < 400.0, small, large)
 
 
 def sample_craters(
-    rng: np.random.Generator, side_m: float, smallest_m: float, largest_m: float, density: float
+    rng: np.random.Generator,
+    law: SizeLaw,
+    side_m: float,
+    sizes_m: tuple[float, float],
+    density: float,
+    *,
+    centre_m: float = 0.0,
+    young: float = 0.04,
+    lobed: bool = True,
 ) -> Craters:
-    """Draw a population on a square, by a power law of sizes.
+    """Draw a population on a square, its sizes by a law.
 
     Args:
         rng: where chance comes from.
+        law: the law of sizes.
         side_m: side of the square in metres; centres reach a little beyond it.
-        smallest_m, largest_m: range of diameters.
-        density: factor on `PER_KM2_AT_1_KM`.
+        sizes_m: smallest and largest diameter.
+        density: factor on the law.
+        centre_m: both coordinates of the square's middle.
+        young: share of craters hardly worn.
+        lobed: whether outlines depart from ellipses.
 
     Returns:
         The craters, oldest first: wear falls along the columns.
     """
-    margin_m = 0.03 * side_m
-    area_km2 = ((side_m + 2 * margin_m) / 1000.0) ** 2
-    low, high = (smallest_m / 1000.0) ** -SLOPE, (largest_m / 1000.0) ** -SLOPE
-    count = rng.poisson(density * PER_KM2_AT_1_KM * area_km2 * (low - high))
-    # Inverse of the cumulative distribution of a truncated power law.
-    diameter_km = (low - rng.random(count) * (low - high)) ** (-1 / SLOPE)
+    half_m = side_m * 0.53
+    most, least = law.larger(sizes_m[0]), law.larger(sizes_m[1])
+    count = int(rng.poisson(density * (most - least) * (2 * half_m / 1000.0) ** 2))
+    diameter_m = law.diameter(most - rng.random(count) * (most - least))
     wear = rng.uniform(0.0, _WORN_MOST, count)
-    young = rng.random(count) < 0.10
-    wear[young] *= 0.1
+    wear[rng.random(count) < young] *= 0.1
+    x_m, y_m = centre_m + rng.uniform(-half_m, half_m, (2, count))
+    lobes = np.zeros((count, 4))
+    if lobed:
+        lobes[:, 0::2] = rng.standard_normal((count, 2)) * _LOBE_SIGMA
+        lobes[:, 1::2] = rng.uniform(0.0, 2 * np.pi, (count, 2))
     order = np.argsort(-wear)
     return Craters(
-        x_m=rng.uniform(-margin_m, side_m + margin_m, count),
-        y_m=rng.uniform(-margin_m, side_m + margin_m, count),
-        diameter_m=1000.0 * diameter_km[order],
+        x_m=x_m,
+        y_m=y_m,
+        diameter_m=diameter_m[order],
         ratio=rng.uniform(0.9, 1.0, count),
         angle_deg=rng.uniform(0.0, 180.0, count),
         wear=wear[order],
+        lobes=lobes,
     )
 
 
@@ -141,21 +231,25 @@ def worn_depth_shares() -> NDArray[np.float64]:
     return np.asarray(depth / depth[0], np.float64)
 
 
-def stamp_craters(height: NDArray[np.float32], craters: Craters, cell_m: float) -> None:
+def stamp_craters(
+    height: NDArray[np.float32], craters: Craters, cell_m: float, corner_m: float = 0.0
+) -> None:
     """Add craters to a height map in place.
 
     Args:
         height: (n, n) float32, metres.
         craters: what to add.
         cell_m: side of a cell in metres.
+        corner_m: both coordinates of the first cell's centre.
     """
     table = worn_profiles()
     steps = craters.wear / _WORN_MOST * (_WEAR_STEPS - 1)
     scale = craters.diameter_m * fresh_depth_ratio(craters.diameter_m) / 0.2
     turn = np.radians(craters.angle_deg)
+    columns, rows = (craters.x_m - corner_m) / cell_m, (craters.y_m - corner_m) / cell_m
     for k in range(len(craters)):
         major = craters.diameter_m[k] / 2 / np.sqrt(craters.ratio[k]) / cell_m
-        x, y, reach = craters.x_m[k] / cell_m, craters.y_m[k] / cell_m, REACH * major
+        x, y, reach = columns[k], rows[k], REACH * major * 1.1
         left, right = max(0, int(x - reach)), min(height.shape[1], int(x + reach) + 2)
         top, bottom = max(0, int(y - reach)), min(height.shape[0], int(y + reach) + 2)
         if left >= right or top >= bottom:
@@ -164,7 +258,12 @@ def stamp_craters(height: NDArray[np.float32], craters: Craters, cell_m: float) 
         dy = (np.arange(top, bottom, dtype=np.float32) - np.float32(y))[:, None]
         c, s = np.float32(np.cos(turn[k]) / major), np.float32(np.sin(turn[k]) / major)
         along, across = dx * c + dy * s, (dy * c - dx * s) / np.float32(craters.ratio[k])
-        radius = np.sqrt(along * along + across * across) * np.float32((_RADIAL_STEPS - 1) / REACH)
+        radius = cv2.magnitude(along, across)
+        a3, p3, a5, p5 = craters.lobes[k]
+        if a3 or a5:
+            angle = cv2.phase(along, across)
+            radius = radius / (1 + a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5)))
+        radius = np.float32((_RADIAL_STEPS - 1) / REACH) * radius
         step = int(steps[k])
         share = np.float32(steps[k] - step)
         profile = table[step] * (1 - share) + table[min(step + 1, _WEAR_STEPS - 1)] * share
