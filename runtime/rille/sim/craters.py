@@ -105,14 +105,14 @@ class Craters:
         """Return distances from the centres of craters `k` in units of their outlines' radii.
 
         Args:
-            k, x_m, y_m: (n,) which crater, and a point for each.
+            k, x_m, y_m: which crater, and a point for each; any shapes that broadcast.
         """
         turn = np.radians(self.angle_deg[k])
         major = self.diameter_m[k] / 2 / np.sqrt(self.ratio[k])
         dx, dy = x_m - self.x_m[k], y_m - self.y_m[k]
         along = (dx * np.cos(turn) + dy * np.sin(turn)) / major
         across = (dy * np.cos(turn) - dx * np.sin(turn)) / major / self.ratio[k]
-        a3, p3, a5, p5 = self.lobes[k].T
+        a3, p3, a5, p5 = np.moveaxis(self.lobes[k], -1, 0)
         angle = np.arctan2(across, along)
         edge = 1 + a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5))
         return np.asarray(np.hypot(along, across) / edge, np.float64)

@@ -64,11 +64,8 @@ def shade(
     sun = towards_sun(azimuth_deg, elevation_deg)
     level = 1.0 / np.sqrt(1.0 + east * east + south * south)
     mu0 = np.asarray(level * (sun[2] - sun[0] * east - sun[1] * south), np.float32)
-    return lunar_lambert(
-        np.maximum(mu0, np.float32(0)),
-        np.asarray(level, np.float32),
-        float(lunar_share(sun[2:])[0]),
-    )
+    lit = np.maximum(mu0, np.float32(0))
+    return lunar_lambert(lit, np.asarray(level, np.float32), float(lunar_share(sun[2:])[0]))
 
 
 def cast_shadows(
