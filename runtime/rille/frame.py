@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
     from rille.ellipse import Ellipse
 
 
+CLASSES = ("sky", "ground", "crater", "stone", "artifact", "track")
+"""What a pixel of a simulated frame can show; its index is its number in `Truth.classes`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stone:
+    """A rock in a simulated frame.
+
+    Attributes:
+        box_px: left, top, right, bottom of what is seen of it, inclusive.
+        area_px: pixels seen of it.
+        diameter_m: largest horizontal extent.
+    """
+
+    box_px: tuple[int, int, int, int]
+    area_px: int
+    diameter_m: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Truth:
     """What a simulated frame shows, exactly.
@@ -23,13 +43,33 @@ class Truth:
         crater_mask: (H, W) uint8, 1 inside a labelled crater's outline.
         craters: the labelled craters in frame pixels; parts may lie outside the frame.
         diameters_m: their diameters in metres, in the same order.
-        metres_per_px: ground size of a pixel at the frame's centre.
+        depth_ratios: their depths over their diameters.
+        visible: the shares of their outlines that are seen, 0 to 1.
+        metres_per_px: ground size of a pixel at the frame's centre; infinite in the sky.
+        sun_azimuth_deg, sun_elevation_deg: where the light comes from; azimuth on the map, from +x
+            (right) towards +y (down).
+        pose: position in metres and angles in degrees, by name.
+        classes: (H, W) uint8, indices of `CLASSES`; the class of the pixel's centre ray.
+        shadow: (H, W) uint8, 1 where no direct sunlight falls; sky is 0.
+        range_m: (H, W) float32 distance along the ground; infinite in the sky.
+        stones: the rocks seen with three pixels or more.
+        labels: scene label -> whether it holds; None where the frame is no clear case.
     """
 
     crater_mask: NDArray[np.uint8]
     craters: tuple[Ellipse, ...]
     diameters_m: tuple[float, ...]
+    depth_ratios: tuple[float, ...] = ()
+    visible: tuple[float, ...] = ()
     metres_per_px: float
+    sun_azimuth_deg: float = 0.0
+    sun_elevation_deg: float = 90.0
+    pose: Mapping[str, float] = field(default_factory=dict)
+    classes: NDArray[np.uint8] | None = None
+    shadow: NDArray[np.uint8] | None = None
+    range_m: NDArray[np.float32] | None = None
+    stones: tuple[Stone, ...] = ()
+    labels: Mapping[str, bool | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

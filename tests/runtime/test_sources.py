@@ -16,6 +16,7 @@ import pytest
 from rille.errors import ConfigError, FrameDecodeError, RilleError, SourceError
 from rille.images import MAX_PIXELS, image_size, read_image
 from rille.sources import open_source
+from rille.sources.sim import SimulatedCamera
 
 
 def test_a_folder_gives_its_images_by_name(image_folder: Path) -> None:
@@ -159,15 +160,34 @@ def test_a_recording_can_be_played_in_real_time(image_folder: Path) -> None:
 
 def test_a_late_frame_does_not_hurry_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stall shifts the rest of the stream; it does not make a burst of stale frames."""
-    source = open_source("sim://moon?frames=8&size=64x48&fps=20")
     stamps = []
-    for frame in source:
-        stamps.append(frame.captured_ns / 1e9)
-        if frame.index == 3:
-            time.sleep(0.4)
+    with open_source("sim://moon?frames=8&size=64x48&fps=20") as source:
+        for frame in source:
+            stamps.append(frame.captured_ns / 1e9)
+            if frame.index == 3:
+                time.sleep(0.4)
     gaps = np.diff(stamps)
     assert gaps[3] >= 0.39
     assert gaps[4:].min() > 0.02
+
+
+def test_in_real_time_another_process_renders_the_same_frames() -> None:
+    uri = "sim://moon?view=rover&terrain=mare&frames=3&size=96x64&truth=1"
+    with open_source(f"{uri}&fps=20") as live, open_source(f"{uri}&fps=20&realtime=0") as here:
+        pairs = list(zip(live, here, strict=True))
+    assert len(pairs) == 3
+    for one, other in pairs:
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert one.truth is not None and other.truth is not None
+        assert one.truth.craters == other.truth.craters
+
+
+def test_a_renderer_that_dies_is_a_source_error() -> None:
+    with open_source("sim://moon?frames=50&size=64x48&fps=20") as source:
+        assert isinstance(source, SimulatedCamera) and source._process is not None
+        source._process._child.kill()
+        with pytest.raises(SourceError, match="simulator's process ended"):
+            list(source)
 
 
 def test_the_simulator_gives_truth_and_a_length() -> None:
@@ -185,6 +205,8 @@ def test_the_simulator_gives_truth_and_a_length() -> None:
         ("smi://moon", "no source scheme 'smi'; did you mean 'sim'", 3),
         ("sim://mon", "no world 'mon'; did you mean 'moon'", 3),
         ("sim://moon?view=descend", "no view 'descend'; did you mean 'descent'", 2),
+        ("sim://moon?terrain=mari", "no terrain 'mari'; did you mean 'mare'", 2),
+        ("sim://moon?sensor=new", "no sensor 'new' (known: clean, typical, stressed)", 2),
         ("sim://moon?sed=3", "no option 'sed'; did you mean 'seed'", 2),
         ("sim://moon?fps=0", "fps must be a number from 0.1 to 1000, not '0'", 2),
         ("sim://moon?fps=fast", "fps must be a number", 2),

@@ -1,7 +1,9 @@
-"""`sim://moon`: a simulated camera coming down over the Moon.
+"""`sim://moon` and `sim://mars`: a simulated camera on a rover, or coming down from orbit.
 
-Options: `seed`, `fps`, `size`, `frames`, `view` (descent), `sun_elevation_deg`, `sun_azimuth_deg`,
-`realtime` (0: give frames whenever they are asked for).
+Options: `view` (descent, rover), `terrain` (mare, crater-field, boulder-field, highland), `seed`,
+`fps`, `size`, `frames`, `sun_elevation_deg`, `sun_azimuth_deg`, `speed_m_s`, `fov_deg`, `sensor`
+(clean, typical, stressed), `truth` (1: frames carry what they show), `realtime` (0: give frames
+whenever they are asked for). In real time a process of its own renders.
 """
 
 from __future__ import annotations
@@ -16,73 +18,125 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Truth
-    from rille.sim import Descent
+    from rille.sim.scenario import Scenario, Simulator
+    from rille.sim.server import RenderProcess
 
-_WORLDS, _VIEWS = ["moon"], ["descent"]
-_OPTIONS = [
+OPTIONS = (
+    "view",
+    "terrain",
     "seed",
     "fps",
     "size",
     "frames",
-    "view",
     "sun_elevation_deg",
     "sun_azimuth_deg",
+    "speed_m_s",
+    "fov_deg",
+    "sensor",
+    "truth",
     "realtime",
-]
+)
+_SUN = {"descent": (28.0, 180.0), "rover": (16.0, 130.0)}
+_TERRAIN = {"descent": "highland", "rover": "crater-field"}
+_FPS, _FRAMES = 10.0, 150
+
+
+def scenario_of(uri: SourceUri) -> Scenario:
+    """Return what a simulator's URI asks for.
+
+    Raises:
+        SourceNotFoundError: no such world.
+        ConfigError: an option that is unknown or out of range.
+    """
+    from rille.sim.ground import TERRAINS
+    from rille.sim.scenario import VIEWS, WORLDS, Scenario
+    from rille.sim.sensor import GRADES
+
+    uri.check_options(list(OPTIONS))
+    if uri.target not in WORLDS:
+        raise SourceNotFoundError(
+            f"{uri.text}: no world {uri.target!r}{nearest(uri.target, list(WORLDS))} "
+            f"(known: {', '.join(WORLDS)})"
+        )
+    view = _choice(uri, "view", "descent", list(VIEWS))
+    width, height = uri.size((640, 480))
+    elevation, azimuth = _SUN[view]
+    return Scenario(
+        world=uri.target,
+        view=view,
+        terrain=_choice(uri, "terrain", _TERRAIN[view], list(TERRAINS[uri.target])),
+        seed=int(uri.number("seed", 7, 0, 2**53) or 0),
+        width=width,
+        height=height,
+        frames=int(uri.number("frames", _FRAMES, 1, 1e9) or 1),
+        fps=uri.number("fps", _FPS, 0.1, 1000) or _FPS,
+        speed_m_s=uri.number("speed_m_s", 0.6, 0, 10) or 0.0,
+        field_of_view_deg=uri.number("fov_deg", 60.0, 20, 100) or 60.0,
+        sun_elevation_deg=uri.number("sun_elevation_deg", elevation, 1.5, 80) or elevation,
+        sun_azimuth_deg=uri.number("sun_azimuth_deg", azimuth, -360, 360) or 0.0,
+        sensor=_choice(uri, "sensor", "typical", list(GRADES)),
+        truth=uri.flag("truth", not uri.flag("realtime", True)),
+    )
+
+
+def _choice(uri: SourceUri, key: str, default: str, known: list[str]) -> str:
+    value = uri.options.get(key, default)
+    if value not in known:
+        raise ConfigError(
+            f"{uri.text}: no {key} {value!r}{nearest(value, known)} (known: {', '.join(known)})"
+        )
+    return value
 
 
 class SimulatedCamera(Source):
-    """A descent over a procedural lunar highland; see `rille.sim`."""
+    """A drive or a descent over a procedural world; see `rille.sim`."""
 
     def __init__(self, uri: SourceUri) -> None:
-        uri.check_options(_OPTIONS)
-        fps = uri.number("fps", 10.0, 0.1, 1000)
-        super().__init__(uri, fps if uri.flag("realtime", True) else None)
-        if uri.target not in _WORLDS:
-            raise SourceNotFoundError(
-                f"{uri.text}: no world {uri.target!r}{nearest(uri.target, _WORLDS)} "
-                f"(known: {', '.join(_WORLDS)})"
-            )
-        view = uri.options.get("view", "descent")
-        if view not in _VIEWS:
-            raise ConfigError(
-                f"{uri.text}: no view {view!r}{nearest(view, _VIEWS)} (known: {', '.join(_VIEWS)})"
-            )
-        self._seed = int(uri.number("seed", 7, 0, 2**53) or 0)
-        self._frames = int(uri.number("frames", 150, 1, 1e9) or 1)
-        self._size = uri.size((640, 480))
-        self._elevation = float(uri.number("sun_elevation_deg", 28.0, 1.5, 80) or 28.0)
-        self._azimuth = float(uri.number("sun_azimuth_deg", 180.0, -360, 360) or 0.0)
-        self._descent: Descent | None = None
+        self.scenario = scenario_of(uri)
+        super().__init__(uri, self.scenario.fps if uri.flag("realtime", True) else None)
+        self._process: RenderProcess | None = None
+        self._simulator: Simulator | None = None
 
     def open(self) -> None:
-        """Build the scene."""
-        from rille.sim import Descent, build_scene
+        """Start rendering."""
+        if self.realtime:
+            from rille.sim.server import RenderProcess
 
-        scene = build_scene(
-            self._seed, sun_elevation_deg=self._elevation, sun_azimuth_deg=self._azimuth
-        )
-        self._descent = Descent(scene, self._seed, *self._size, self._frames)
+            self._process = RenderProcess(self.scenario)
+        else:
+            from rille.sim.scenario import open_simulator
+
+            self._simulator = open_simulator(self.scenario)
 
     @property
     def length(self) -> int | None:
-        """Number of frames of the descent."""
-        return self._frames
+        """Number of frames of the drive or descent."""
+        return self.scenario.frames
 
     def describe(self) -> str:
-        """Return world, size, pace and seed."""
+        """Return world, view, size, pace and seed."""
+        s = self.scenario
         pace = f"{self.fps:g} frames/s" if self.fps else "one after the other"
+        world = {"moon": "lunar", "mars": "Martian"}[s.world]
+        way = {"descent": "descent", "rover": f"rover drive ({s.terrain})"}[s.view]
         return (
-            f"simulated lunar descent, {self._size[0]} x {self._size[1]}, "
-            f"{self._frames} frames, {pace}, seed {self._seed}"
+            f"simulated {world} {way}, {s.width} x {s.height}, {s.frames} frames, {pace}, "
+            f"seed {s.seed}"
         )
 
     def _next(self) -> tuple[NDArray[np.uint8], str, int | None, Truth | None] | None:
-        if self._descent is None or self.index >= self._frames:
+        if self.index >= self.scenario.frames:
             return None
-        pixels, truth = self._descent.frame(self.index)
+        if self._process is not None:
+            pixels, truth = self._process.next()
+        elif self._simulator is not None:
+            pixels, truth = self._simulator.frame(self.index)
+        else:
+            return None
         return pixels, f"sim {self.index}", None, truth
 
     def close(self) -> None:
-        """Let go of the scene."""
-        self._descent = None
+        """Stop rendering."""
+        if self._process is not None:
+            self._process.close()
+        self._process = self._simulator = None

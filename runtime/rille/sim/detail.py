@@ -1,0 +1,165 @@
+"""Relief finer than the maps: clods, pebbles and their shadows, one tile used at many scales."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from rille.sim.light import shadow_height, slopes, sun_share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FINEST_M = 0.005
+"""Texel of the finest scale; below it nothing is modelled."""
+STEP = 4.13
+"""Ratio of neighbouring scales: far from a whole number, so that the tile does not repeat."""
+SCALES = 6
+_TEXELS = 1024
+_LONGEST, _SHORTEST = 40.0, 2.5
+_PEBBLES = 1500
+
+
+class Detail:
+    """Slopes and shadows of a band of wavelengths, sampled at scales of `STEP` to one another.
+
+    The maps hold what is larger, so the tile holds only waves of 2.5 to 40 texels; relief that is
+    fractal looks alike at each scale.
+
+    Args:
+        rng: where chance comes from.
+        roughness: root-mean-square slope of the finest scale without pebbles.
+        hurst: Hurst exponent; slopes fall by STEP ** (hurst - 1) from scale to scale.
+        sun_azimuth_deg, sun_elevation_deg: of the light.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        roughness: float,
+        hurst: float,
+        sun_azimuth_deg: float,
+        sun_elevation_deg: float,
+    ) -> None:
+        height = _band(rng, hurst)
+        height *= np.float32(roughness / np.sqrt(np.mean(np.square(slopes(height, 1.0)))))
+        bare = _lit(height, sun_azimuth_deg, sun_elevation_deg)
+        _add_pebbles(rng, height)
+        stony = _lit(height, sun_azimuth_deg, sun_elevation_deg)
+        # Stones that the coarser scales could show are bodies of their own.
+        self._tiles = [stony, *[bare] * (SCALES - 1)]
+        self._fall = STEP ** (hurst - 1)
+
+    def sample(
+        self,
+        x_m: NDArray[np.float32],
+        y_m: NDArray[np.float32],
+        footprint_m: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return slopes along x and y, and the share of light, at points.
+
+        Args:
+            x_m, y_m: (n,) points.
+            footprint_m: (n,) size of a pixel there: finer detail than that is left out.
+
+        Returns:
+            (n, 3) float32.
+        """
+        scale = np.log(np.maximum(footprint_m, FINEST_M) * np.float32(1 / FINEST_M))
+        scale *= np.float32(1 / math.log(STEP))
+        index = scale.astype(np.int8)
+        coarser = scale - index
+        total = np.zeros((len(x_m), 3), np.float32)
+        total[:, 2] = 1.0
+        for k in range(SCALES):
+            # Each pixel fades from its own scale to the next coarser one, variances adding to one.
+            (where,) = np.nonzero((index == k) | (index == k - 1))
+            if not len(where):
+                continue
+            share = np.where(index[where] == k, 1 - coarser[where], coarser[where])
+            part = self._look(x_m[where], y_m[where], k)
+            weight = np.sqrt(share) * np.float32(self._fall**k)
+            total[where, :2] += part[:, :2] * weight[:, None]
+            total[where, 2] -= share * (1 - part[:, 2])
+        return total
+
+    def _look(
+        self, x_m: NDArray[np.float32], y_m: NDArray[np.float32], scale: int
+    ) -> NDArray[np.float32]:
+        texel = np.float32(1 / (FINEST_M * STEP**scale))
+        # Another place of the tile for every scale.
+        return gather(
+            self._tiles[scale], x_m * texel + 311 * scale, y_m * texel + 173 * scale, wrap=True
+        )
+
+
+def gather(
+    values: NDArray[Any],
+    columns: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    *,
+    wrap: bool = False,
+) -> NDArray[Any]:
+    """Return (n, channels) values at n points between cells, bilinear.
+
+    `cv2.remap` takes maps of less than 32,767 a side, so points are folded into rows of 256.
+
+    Args:
+        values: (h, w, channels) or (h, w), uint8 or float32.
+        columns, rows: (n,) coordinates in cells.
+        wrap: whether the map repeats; else its border goes on.
+    """
+    if wrap:
+        side = np.float32(len(values))
+        columns, rows = (v - np.floor(v * (1 / side)) * side for v in (columns, rows))
+    count = len(columns)
+    if not count:
+        return np.zeros((0, values.shape[2] if values.ndim == 3 else 1), np.float32)
+    lines = -(-count // 256)
+    folded = [np.resize(v, (lines, 256)) for v in (columns, rows)]
+    border = cv2.BORDER_WRAP if wrap else cv2.BORDER_REPLICATE
+    found = cv2.remap(values, folded[0], folded[1], cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(found).reshape(lines * 256, -1)[:count]
+
+
+def _lit(
+    height: NDArray[np.float32], azimuth_deg: float, elevation_deg: float
+) -> NDArray[np.float32]:
+    """Return slopes and share of light of relief that repeats, (n, n, 3)."""
+    pad = 256
+    # Its shadows come from copies of itself around it.
+    wide = np.pad(height, pad, mode="wrap")
+    inner = slice(pad, pad + len(height))
+    low, high = (
+        shadow_height(wide, 1.0, azimuth_deg, elevation_deg + spread)[inner, inner]
+        for spread in (0.8, -0.8)
+    )
+    along, across = (s[inner, inner] for s in slopes(wide, 1.0))
+    return np.asarray(cv2.merge([along, across, sun_share(height, low, high)]), np.float32)
+
+
+def _band(rng: np.random.Generator, hurst: float) -> NDArray[np.float32]:
+    """Return relief that repeats, of waves from `_SHORTEST` to `_LONGEST` texels only."""
+    k = np.fft.fftfreq(_TEXELS)[:, None], np.fft.rfftfreq(_TEXELS)[None, :]
+    wave = np.hypot(*k)
+    kept = (wave > 1 / _LONGEST) & (wave < 1 / _SHORTEST)
+    amplitude = np.where(kept, np.maximum(wave, 1e-9) ** -(hurst + 1), 0.0)
+    phase = rng.standard_normal((2, *wave.shape))
+    return np.fft.irfft2(amplitude * (phase[0] + 1j * phase[1])).astype(np.float32)
+
+
+def _add_pebbles(rng: np.random.Generator, height: NDArray[np.float32]) -> None:
+    """Raise low domes of 1.5 to 5 texels radius, few of them large, in place."""
+    radius = 1.5 * (1 - rng.random(_PEBBLES) * (1 - 3.3**-2.2)) ** (-1 / 2.2)
+    places = rng.integers(0, _TEXELS, (_PEBBLES, 2))
+    for r, (row, column) in zip(radius, places, strict=True):
+        reach = int(r) + 1
+        axis = np.arange(-reach, reach + 1, dtype=np.float32)
+        wide = np.float32(rng.uniform(0.7, 1.0))
+        inside = 1 - (axis[:, None] / (r * wide)) ** 2 - (axis[None, :] / r) ** 2
+        dome = np.sqrt(np.maximum(inside, 0)) * (0.55 * r)
+        window = np.ix_((row + axis.astype(int)) % _TEXELS, (column + axis.astype(int)) % _TEXELS)
+        height[window] += dome.astype(np.float32)

@@ -1,0 +1,129 @@
+"""A scenario: everything that decides what a simulated camera sees, and the frames it gives."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rille.sim.descent import Descent
+from rille.sim.drive import Drive
+from rille.sim.ground import build_ground
+from rille.sim.lens import Lens
+from rille.sim.rover import RoverCamera
+from rille.sim.scene import build_scene
+from rille.sim.sensor import GRADES, Sensor
+from rille.sim.truth import surface_truth
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rille.frame import Truth
+
+WORLDS = ("moon", "mars")
+VIEWS = ("descent", "rover")
+_EXPOSURE_S = 0.004
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """What to simulate; equal scenarios give equal frames.
+
+    Attributes:
+        world, view, terrain: one of `WORLDS`, of `VIEWS`, and a key of `ground.TERRAINS`.
+        seed: of everything random.
+        width, height: of the frames in pixels.
+        frames: how many there are.
+        fps: frames a second.
+        speed_m_s: of the rover.
+        field_of_view_deg: horizontal, of the rover's camera.
+        sun_elevation_deg, sun_azimuth_deg: where the light comes from; azimuth on the map, from +x
+            towards +y.
+        sensor: key of `sensor.GRADES`.
+        truth: whether frames carry their truth.
+    """
+
+    world: str = "moon"
+    view: str = "descent"
+    terrain: str = "highland"
+    seed: int = 7
+    width: int = 640
+    height: int = 480
+    frames: int = 150
+    fps: float = 10.0
+    speed_m_s: float = 0.6
+    field_of_view_deg: float = 60.0
+    sun_elevation_deg: float = 28.0
+    sun_azimuth_deg: float = 180.0
+    sensor: str = "typical"
+    truth: bool = True
+
+
+class Simulator(ABC):
+    """Gives the frames of a scenario, in any order."""
+
+    @abstractmethod
+    def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
+        """Return a frame's pixels, and what it shows where the scenario wants that."""
+
+
+def open_simulator(scenario: Scenario, workers: int = 2) -> Simulator:
+    """Build a scenario's world.
+
+    Args:
+        scenario: what to simulate.
+        workers: threads that share a frame.
+    """
+    if scenario.view == "rover":
+        return _RoverSimulator(scenario, workers)
+    return _DescentSimulator(scenario)
+
+
+class _DescentSimulator(Simulator):
+    def __init__(self, scenario: Scenario) -> None:
+        scene = build_scene(
+            scenario.seed,
+            sun_elevation_deg=scenario.sun_elevation_deg,
+            sun_azimuth_deg=scenario.sun_azimuth_deg,
+        )
+        self._descent = Descent(
+            scene, scenario.seed, scenario.width, scenario.height, scenario.frames
+        )
+        self._truth = scenario.truth
+
+    def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
+        pixels, truth = self._descent.frame(index)
+        return pixels, truth if self._truth else None
+
+
+class _RoverSimulator(Simulator):
+    def __init__(self, scenario: Scenario, workers: int) -> None:
+        s = self._scenario = scenario
+        self._ground = build_ground(
+            s.seed,
+            world=s.world,
+            terrain=s.terrain,
+            sun_azimuth_deg=s.sun_azimuth_deg,
+            sun_elevation_deg=s.sun_elevation_deg,
+        )
+        distortion = (-0.06, 0.01, 2e-4, -2e-4, 0.0) if s.sensor != "clean" else (0.0,) * 5
+        self._lens = Lens(s.width, s.height, s.field_of_view_deg, distortion)
+        self._camera = RoverCamera(self._ground, self._lens, s.seed, workers)
+        self._sensor = Sensor(GRADES[s.sensor], s.width, s.height, s.seed)
+        self._drive = Drive(self._ground, self._ground.loop)
+
+    def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
+        s = self._scenario
+        driven = index * s.speed_m_s / s.fps
+        view = self._drive.view(driven)
+        seen = self._camera.render(view)
+        # The picture turns with the rover while the shutter is open.
+        later = self._drive.view(driven + s.speed_m_s * _EXPOSURE_S)
+        turned = math.radians((later.yaw_deg - view.yaw_deg + 180) % 360 - 180)
+        tilted = math.radians(later.pitch_deg - view.pitch_deg)
+        motion = (-turned * self._lens.focal_px, -tilted * self._lens.focal_px)
+        pixels = self._sensor.expose(seen.radiance, index, motion)
+        truth = surface_truth(self._ground, self._lens, view, seen) if s.truth else None
+        return pixels, truth

@@ -1,0 +1,97 @@
+"""Rendering in a process of its own, so that a consumer's latency is not the simulator's.
+
+`python -m rille.sim.server SCENARIO` writes frames to its standard output, each as eight bytes of
+length and a pickle of (pixels, truth); `RenderProcess` starts it and reads them. The pipe holds
+the renderer back: it is never more than a frame or two ahead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from rille.errors import SourceError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rille.frame import Truth
+    from rille.sim.scenario import Scenario
+
+_LENGTH = struct.Struct("<Q")
+
+
+class RenderProcess:
+    """A child process that renders a scenario's frames in order.
+
+    Args:
+        scenario: what to render.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        command = [sys.executable, "-m", "rille.sim.server", json.dumps(asdict(scenario))]
+        # The child must find the very package that started it.
+        paths = [p for p in sys.path if p]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        self._child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
+        )
+
+    def next(self) -> tuple[NDArray[np.uint8], Truth | None]:
+        """Return the next frame; waits until it is rendered.
+
+        Raises:
+            SourceError: the process has ended.
+        """
+        stream = cast("BinaryIO", self._child.stdout)
+        header = stream.read(_LENGTH.size)
+        body = stream.read(_LENGTH.unpack(header)[0]) if len(header) == _LENGTH.size else b""
+        if not body:
+            raise SourceError(
+                f"the simulator's process ended (exit code {self._child.wait()}); "
+                "is there enough memory? realtime=0 renders without it"
+            )
+        pixels, truth = pickle.loads(body)
+        return pixels, truth
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        cast("BinaryIO", self._child.stdout).close()
+
+
+def serve(text: str, out: BinaryIO) -> None:
+    """Render a scenario's frames to a stream until it is closed.
+
+    Args:
+        text: the scenario as JSON.
+        out: where the frames go.
+    """
+    from rille.sim.scenario import Scenario, open_simulator
+
+    scenario = Scenario(**json.loads(text))
+    simulator = open_simulator(scenario)
+    for index in range(scenario.frames):
+        body = pickle.dumps(simulator.frame(index), protocol=5)
+        out.write(_LENGTH.pack(len(body)))
+        out.write(body)
+        out.flush()
+
+
+if __name__ == "__main__":
+    # Ctrl-C belongs to the reader, who closes the pipe when it is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serve(sys.argv[1], sys.stdout.buffer)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
