@@ -145,7 +145,7 @@ def test_a_video_that_came_out_short_is_removed(tmp_path: Path) -> None:
     sink = AnnotatedVideo(tmp_path / "v.mp4")
     for k in range(5):
         sink.write(result(k))
-    sink._frames += 3
+    sink._movie._frames += 3
     with pytest.raises(SinkError, match="came out with 5 of 8 frames and was removed"):
         sink.close()
     assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ from rille.errors import RilleError, nearest
 _VERBS = {
     "run": "stream frames from a source through the networks, within a budget",
     "bench": "measure latency on this machine: percentiles, and the ratio to the floor",
+    "sim": "render simulated scenes: data sets with exact truth, videos",
     "eval": "score a bundle on a labelled split: accuracy, Dice, F1",
     "doctor": "say what this machine can do, and what to mend",
 }

@@ -1,0 +1,91 @@
+"""`rille sim`: rendered data sets, and a look at a scene."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rille.files import sink_error
+from rille.movie import MovieWriter
+from rille.sim.overlay import in_colour, with_truth
+from rille.sim.render import Rendering, render
+from rille.sim.scenario import Scenario, open_simulator
+from rille.sources.base import parse_uri
+from rille.sources.sim import scenario_of
+
+_EXAMPLE = "sim://moon?view=rover&terrain=boulder-field&seed=3"
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille sim`; see `rille sim --help`."""
+    parser = argparse.ArgumentParser(
+        prog="rille sim", description="Render simulated scenes to files."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    data = verbs.add_parser(
+        "render",
+        help="a data set: frames, masks, COCO annotations, contact sheet",
+        description="Render a data set with exact truth. Scenes differ by their seed, and whole "
+        "scenes go to one split. Interrupted, it goes on where it was.",
+    )
+    data.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the first scene ({_EXAMPLE})")
+    data.add_argument("--out", type=Path, required=True, metavar="DIR")
+    data.add_argument("--frames", type=int, default=100, metavar="N", help="in all")
+    data.add_argument("--scenes", type=int, default=10, metavar="N")
+    data.add_argument("--val", type=int, default=2, metavar="N", help="scenes kept for validation")
+    data.add_argument("--every", type=int, default=10, metavar="N", help="keep one frame in N")
+    data.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
+    show = verbs.add_parser("show", help="a short video", description="Render a short video.")
+    show.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
+    show.add_argument("--out", type=Path, default=Path("out/sim.mp4"), metavar="FILE.mp4")
+    show.add_argument("--truth", action="store_true", help="draw the truth beside the frames")
+    options = parser.parse_args(arguments)
+    scenario = scenario_of(parse_uri(options.uri))
+    if options.verb == "show":
+        _show(scenario, options.out, options.truth)
+        return 0
+    if min(options.every, options.workers) < 1:
+        parser.error("--every and --workers must be at least 1")
+    plan = Rendering(
+        scenario=scenario,
+        scenes=options.scenes,
+        frames=options.frames,
+        every=options.every,
+        validation=options.val,
+    )
+    render(options.out, plan, options.workers, _progress)
+    print(f"wrote {options.frames} frames of {options.scenes} scenes in {options.out}")
+    return 0
+
+
+def _progress(done: int, total: int) -> None:
+    if not sys.stderr.isatty():
+        return
+    bar = "#" * round(24 * done / total)
+    end = "\n" if done == total else ""
+    sys.stderr.write(f"\r[{bar:.<24}] {done}/{total} frames{end}")
+    sys.stderr.flush()
+
+
+def _show(scenario: Scenario, path: Path, truth: bool) -> None:
+    """Write a video of a scenario, with its truth beside it if wanted."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise sink_error(path, wrong) from None
+    simulator = open_simulator(replace(scenario, truth=truth))
+    movie = MovieWriter(path, scenario.fps)
+    for index in range(scenario.frames):
+        pixels, known = simulator.frame(index)
+        picture = in_colour(pixels)
+        if known is not None:
+            picture = np.hstack([picture, with_truth(pixels, known)])
+        movie.write(picture)
+        _progress(index + 1, scenario.frames)
+    movie.close()
+    print(f"wrote {path}")
