@@ -20,7 +20,7 @@ from rille.sim.lens import Lens, View
 from rille.sim.relief import deviation
 from rille.sim.rocks import sample_rocks
 from rille.sim.rover import Rendering, RoverCamera
-from rille.sim.scenario import Scenario, open_simulator
+from rille.sim.scenario import Scenario, frames_of, open_simulator
 from rille.sim.sensor import CLEAN, TYPICAL, Sensor, SensorModel
 from rille.sim.solids import BOX, Solids, intersect, solid
 from rille.sim.truth import LABEL_LIMITS, _outline, scene_labels, surface_truth
@@ -200,7 +200,7 @@ def test_a_body_is_hit_where_geometry_says() -> None:
 
 
 def test_the_nearer_body_hides_the_farther(camera: RoverCamera, seen: Rendering) -> None:
-    bodies: Solids = camera.bodies
+    bodies: Solids = camera.ground.solids
     found = np.unique(seen.body[seen.body >= 0])
     assert len(found) > 10
     assert found.max() < len(bodies)
@@ -326,7 +326,7 @@ def test_the_same_seed_gives_the_same_view(world: str) -> None:
         scenario = Scenario(
             world=world, view="rover", terrain="mare", seed=seed, width=160, height=120
         )
-        pixels, truth = open_simulator(scenario, workers).frame(5)
+        *_, (pixels, truth) = frames_of(open_simulator(scenario), 6, workers)
         assert truth is not None and truth.classes is not None
         return hashlib.sha256(pixels.tobytes() + truth.classes.tobytes()).hexdigest()
 

@@ -14,7 +14,7 @@ from rille.files import sink_error
 from rille.movie import MovieWriter
 from rille.sim.overlay import in_colour, with_truth
 from rille.sim.render import Rendering, render
-from rille.sim.scenario import Scenario, open_simulator
+from rille.sim.scenario import Scenario, frames_of, open_simulator
 from rille.sources.base import parse_uri
 from rille.sources.sim import scenario_of
 
@@ -80,8 +80,7 @@ def _show(scenario: Scenario, path: Path, truth: bool) -> None:
         raise sink_error(path, wrong) from None
     simulator = open_simulator(replace(scenario, truth=truth))
     movie = MovieWriter(path, scenario.fps)
-    for index in range(scenario.frames):
-        pixels, known = simulator.frame(index)
+    for index, (pixels, known) in enumerate(frames_of(simulator, scenario.frames)):
         picture = in_colour(pixels)
         if known is not None:
             picture = np.hstack([picture, with_truth(pixels, known)])

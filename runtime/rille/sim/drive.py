@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rille.sim.hardware import rover
 from rille.sim.lens import View
+from rille.sim.solids import Solids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,24 +89,37 @@ class Drive:
 
     def view(self, distance_m: float) -> View:
         """Return where the camera is after a distance; it looks around a little, slowly."""
+        x, y, heading, height, pitch, roll = self._attitude(distance_m)
+        return View(
+            x_m=x,
+            y_m=y,
+            z_m=height + self._mast_m,
+            yaw_deg=heading + 9.0 * math.sin(distance_m / 3.1),
+            pitch_deg=self._pitch_deg + pitch,
+            roll_deg=roll,
+        )
+
+    def rover(self, distance_m: float) -> Solids:
+        """Return the rover itself, of which the camera sees its own deck and shadow."""
+        x, y, heading, height, pitch, roll = self._attitude(distance_m)
+        right, down, ahead = View(x, y, height, heading, pitch, roll).axes()
+        return rover(np.array([x, y, height]), np.stack([ahead, right, -down]), self._mast_m)
+
+    def _attitude(self, distance_m: float) -> tuple[float, float, float, float, float, float]:
+        """Return x, y, heading, height of the ground, pitch (nose down) and roll."""
         x, y, heading = self._loop.at(distance_m)
         radians = math.radians(heading)
         ahead = np.array([math.cos(radians), math.sin(radians)]) * _WHEELBASE_M / 2
         side = np.array([-math.sin(radians), math.cos(radians)]) * _GAUGE_M / 2
-        corners = [
-            (sx, sy, self._ground.height_at(*(np.array([x, y]) + sx * ahead + sy * side)))
-            for sx in (-1, 1)
-            for sy in (-1, 1)
-        ]
-        heights = np.array([c[2] for c in corners])
-        rise = sum(c[0] * c[2] for c in corners) / 4
-        lean = sum(c[1] * c[2] for c in corners) / 4
-        sway = 9.0 * math.sin(distance_m / 3.1)
-        return View(
-            x_m=x,
-            y_m=y,
-            z_m=float(heights.mean()) + self._mast_m,
-            yaw_deg=heading + sway,
-            pitch_deg=self._pitch_deg - math.degrees(math.atan2(rise, _WHEELBASE_M / 2)),
-            roll_deg=-math.degrees(math.atan2(lean, _GAUGE_M / 2)),
+        signs = np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
+        wheels = np.array([x, y]) + signs @ np.stack([ahead, side])
+        heights = self._ground.heights_at(wheels[:, 0], wheels[:, 1]).astype(np.float64)
+        rise, lean = (signs.T @ heights) / 4
+        return (
+            x,
+            y,
+            heading,
+            float(heights.mean()),
+            -math.degrees(math.atan2(rise, _WHEELBASE_M / 2)),
+            -math.degrees(math.atan2(lean, _GAUGE_M / 2)),
         )

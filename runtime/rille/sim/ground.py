@@ -130,6 +130,15 @@ class Ground:
     sun_azimuth_deg: float
     sun_elevation_deg: float
 
+    @property
+    def pyramid(self) -> tuple[tuple[float, float, NDArray[np.float32]], ...]:
+        """All maps, finest first: cell in metres, corner in metres, map."""
+        return tuple(
+            (level.cell_m * 2**k, level.corner_m + level.cell_m * (2**k - 1) / 2, look)
+            for level in self.levels
+            for k, look in enumerate(level.looks)
+        )
+
     def height_at(self, x_m: float, y_m: float) -> float:
         """Return the height of the ground at a point, metres."""
         return float(self.heights_at(np.array([x_m]), np.array([y_m]))[0])

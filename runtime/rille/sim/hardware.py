@@ -59,6 +59,35 @@ def lander(x_m: float, y_m: float, ground_m: float, yaw: float) -> Solids:
     return solids.joined(parts)
 
 
+def rover(at_m: NDArray[np.float64], axes: NDArray[np.float64], mast_m: float) -> Solids:
+    """Return the rover that carries the camera: deck, panel, boom, body, wheels and mast.
+
+    Args:
+        at_m: (3,) the ground below the mast.
+        axes: (3, 3) ahead, to the right and up, unit vectors as rows.
+        mast_m: height of the camera.
+    """
+
+    def part(
+        at: tuple[float, float, float], half: tuple[float, float, float], shape: int, albedo: float
+    ) -> Solids:
+        return solid(at_m + np.array(at) @ axes, axes, np.array(half), shape, albedo)
+
+    top = mast_m - 0.62
+    parts = [
+        part((0.50, -0.28, top), (0.42, 0.20, 0.015), BOX, 0.5),
+        part((0.50, 0.28, top), (0.42, 0.20, 0.015), BOX, 0.5),
+        part((0.93, 0.0, top + 0.01), (0.012, 0.50, 0.02), BOX, 4.5),
+        part((1.10, 0.36, top + 0.10), (0.30, 0.012, 0.012), BOX, 4.0),
+        part((-0.10, 0.0, 0.65), (0.75, 0.42, 0.22), BOX, 2.5),
+        part((0.0, 0.0, 0.5 * mast_m + 0.3), (0.03, 0.03, 0.5 * mast_m - 0.42), BOX, 4.0),
+    ]
+    for ahead in (-0.65, 0.0, 0.65):
+        for side in (-0.45, 0.45):
+            parts.append(part((ahead, side, 0.18), (0.18, 0.10, 0.18), WHEEL, 1.2))
+    return solids.joined(parts)
+
+
 def imprint_tracks(height: NDArray[np.float32], loop: Loop, cell_m: float) -> NDArray[np.uint8]:
     """Press the tracks of a drive into a height map in place.
 

@@ -78,6 +78,8 @@ class Lens:
         plane = np.asarray(plane).reshape(height, width, 2).astype(np.float32)
         self.right, self.down = plane[..., 0].copy(), plane[..., 1].copy()
         """Where each pixel looks, (height, width): to the right and down, per unit forward."""
+        self.widest = float(np.hypot(self.right, self.down).max())
+        """Tangent of the largest angle between a pixel's ray and the line of sight."""
 
     def directions(
         self, view: View, rows: slice

@@ -179,7 +179,7 @@ def _work(
     try:
         for number, index in todo:
             if number != scene or simulator is None:
-                scene, simulator = number, open_simulator(plan.scene(number), workers=1)
+                scene, simulator = number, open_simulator(plan.scene(number))
                 for kind in ("images", "masks", "truth"):
                     (folder / kind / f"scene-{number:04d}").mkdir(parents=True, exist_ok=True)
             pixels, truth = simulator.frame(index)

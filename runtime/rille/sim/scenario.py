@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rille.sim.descent import Descent
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from rille.frame import Truth
 
 WORLDS = ("moon", "mars")
-VIEWS = ("descent", "rover")
+VIEWS = ("descent", "rover", "tour")
 _EXPOSURE_S = 0.004
 
 
@@ -32,7 +35,8 @@ class Scenario:
     """What to simulate; equal scenarios give equal frames.
 
     Attributes:
-        world, view, terrain: one of `WORLDS`, of `VIEWS`, and a key of `ground.TERRAINS`.
+        world, view, terrain: one of `WORLDS`, of `VIEWS`, and a key of `ground.TERRAINS`; a tour is a
+            drive, then a descent.
         seed: of everything random.
         width, height: of the frames in pixels.
         frames: how many there are.
@@ -42,6 +46,7 @@ class Scenario:
         sun_elevation_deg, sun_azimuth_deg: where the light comes from; azimuth on the map, from +x
             towards +y.
         sensor: key of `sensor.GRADES`.
+        hardware: whether the rover's own deck, mast and shadow are in the picture.
         truth: whether frames carry their truth.
     """
 
@@ -58,27 +63,38 @@ class Scenario:
     sun_elevation_deg: float = 28.0
     sun_azimuth_deg: float = 180.0
     sensor: str = "typical"
+    hardware: bool = True
     truth: bool = True
 
 
 class Simulator(ABC):
-    """Gives the frames of a scenario, in any order."""
+    """Gives the frames of a scenario, in any order, to several threads if need be."""
 
     @abstractmethod
     def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
         """Return a frame's pixels, and what it shows where the scenario wants that."""
 
 
-def open_simulator(scenario: Scenario, workers: int = 2) -> Simulator:
-    """Build a scenario's world.
-
-    Args:
-        scenario: what to simulate.
-        workers: threads that share a frame.
-    """
+def open_simulator(scenario: Scenario) -> Simulator:
+    """Build a scenario's world."""
     if scenario.view == "rover":
-        return _RoverSimulator(scenario, workers)
+        return _RoverSimulator(scenario)
+    if scenario.view == "tour":
+        return _Tour(scenario)
     return _DescentSimulator(scenario)
+
+
+def frames_of(
+    simulator: Simulator, count: int, workers: int = 2
+) -> Iterator[tuple[NDArray[np.uint8], Truth | None]]:
+    """Give the first frames in order, rendered ahead by a few threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[tuple[NDArray[np.uint8], Truth | None]]] = deque()
+        for index in range(count + workers):
+            if index < count:
+                ahead.append(pool.submit(simulator.frame, index))
+            if index >= workers:
+                yield ahead.popleft().result()
 
 
 class _DescentSimulator(Simulator):
@@ -99,7 +115,7 @@ class _DescentSimulator(Simulator):
 
 
 class _RoverSimulator(Simulator):
-    def __init__(self, scenario: Scenario, workers: int) -> None:
+    def __init__(self, scenario: Scenario) -> None:
         s = self._scenario = scenario
         self._ground = build_ground(
             s.seed,
@@ -110,7 +126,7 @@ class _RoverSimulator(Simulator):
         )
         distortion = (-0.06, 0.01, 2e-4, -2e-4, 0.0) if s.sensor != "clean" else (0.0,) * 5
         self._lens = Lens(s.width, s.height, s.field_of_view_deg, distortion)
-        self._camera = RoverCamera(self._ground, self._lens, s.seed, workers)
+        self._camera = RoverCamera(self._ground, self._lens, s.seed)
         self._sensor = Sensor(GRADES[s.sensor], s.width, s.height, s.seed)
         self._drive = Drive(self._ground, self._ground.loop)
 
@@ -118,7 +134,8 @@ class _RoverSimulator(Simulator):
         s = self._scenario
         driven = index * s.speed_m_s / s.fps
         view = self._drive.view(driven)
-        seen = self._camera.render(view)
+        own = self._drive.rover(driven) if s.hardware else None
+        seen = self._camera.render(view, own)
         # The picture turns with the rover while the shutter is open.
         later = self._drive.view(driven + s.speed_m_s * _EXPOSURE_S)
         turned = math.radians((later.yaw_deg - view.yaw_deg + 180) % 360 - 180)
@@ -127,3 +144,18 @@ class _RoverSimulator(Simulator):
         pixels = self._sensor.expose(seen.radiance, index, motion)
         truth = surface_truth(self._ground, self._lens, view, seen) if s.truth else None
         return pixels, truth
+
+
+class _Tour(Simulator):
+    """A drive, then a descent."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._turn = scenario.frames // 2
+        drive = replace(scenario, view="rover", frames=max(1, self._turn))
+        descent = replace(scenario, view="descent", frames=scenario.frames - self._turn)
+        self._drive, self._descent = _RoverSimulator(drive), _DescentSimulator(descent)
+
+    def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
+        if index < self._turn:
+            return self._drive.frame(index)
+        return self._descent.frame(index - self._turn)

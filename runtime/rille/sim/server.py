@@ -17,6 +17,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import cv2
+
 from rille.errors import SourceError
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class RenderProcess:
         # The child must find the very package that started it.
         paths = [p for p in sys.path if p]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        # Its threads work on a frame each; a linear algebra library's own would be in their way.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
         self._child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
         )
@@ -77,12 +81,14 @@ def serve(text: str, out: BinaryIO) -> None:
         text: the scenario as JSON.
         out: where the frames go.
     """
-    from rille.sim.scenario import Scenario, open_simulator
+    from rille.sim.scenario import Scenario, frames_of, open_simulator
 
+    # Each thread works on a frame of its own.
+    cv2.setNumThreads(1)
     scenario = Scenario(**json.loads(text))
     simulator = open_simulator(scenario)
-    for index in range(scenario.frames):
-        body = pickle.dumps(simulator.frame(index), protocol=5)
+    for frame in frames_of(simulator, scenario.frames):
+        body = pickle.dumps(frame, protocol=5)
         out.write(_LENGTH.pack(len(body)))
         out.write(body)
         out.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from rille.sim.lens import Lens, View
+
 BOX, WHEEL = SHAPES, SHAPES + 1
-_LEAST_RADIUS_PX = 0.8
+_LEAST_RADIUS_PX = 0.9
+_MARGIN_PX = np.array([-0.6, -0.6, 0.6, 0.6])
+_TILT = 0.12
+"""How much more of a foot is seen where the camera is rolled or the rock leans."""
+_SIDES = {BOX: 6}
+_BULGE = 1.12
+"""How far a polyhedron's corners may stand out of its ellipsoid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,7 @@ class Solids:
         centre_m: (n, 3).
         into: (n, 3, 3) matrices that turn world offsets from the centre into the unit shape.
         reach_m: (n,) radius of a sphere around each.
+        span_m: (n, 2) height of the lowest and of the highest part that stands out of the ground.
         shape: (n,) index into `shapes()`.
         albedo: (n,) brightness relative to the ground.
     """
@@ -35,6 +44,7 @@ class Solids:
     centre_m: NDArray[np.float32]
     into: NDArray[np.float32]
     reach_m: NDArray[np.float32]
+    span_m: NDArray[np.float32]
     shape: NDArray[np.intp]
     albedo: NDArray[np.float32]
 
@@ -71,6 +81,7 @@ def solid(
         centre_m=centre_m[None].astype(np.float32),
         into=(axes / half_m[:, None])[None].astype(np.float32),
         reach_m=np.array([np.linalg.norm(half_m)], np.float32),
+        span_m=np.array([[-1.0, 1.0]], np.float32) * np.linalg.norm(half_m) + centre_m[2],
         shape=np.array([shape]),
         albedo=np.array([albedo], np.float32),
     )
@@ -96,7 +107,12 @@ def from_rocks(rocks: Rocks, ground_m: NDArray[np.float32]) -> Solids:
     return Solids(
         centre_m=np.stack([rocks.x_m, rocks.y_m, ground_m + rocks.lift_m], 1).astype(np.float32),
         into=(turn / rocks.axes_m[:, :, None]).astype(np.float32),
-        reach_m=(rocks.axes_m.max(axis=1) * 1.12).astype(np.float32),
+        reach_m=(rocks.axes_m.max(axis=1) * _BULGE).astype(np.float32),
+        span_m=np.stack(
+            # The ground may fall away by a part of the rock's own width.
+            [ground_m - 0.3 * rocks.axes_m[:, 0], ground_m + rocks.lift_m + rocks.axes_m[:, 2]],
+            axis=1,
+        ).astype(np.float32),
         shape=rocks.shape,
         albedo=rocks.albedo.astype(np.float32),
     )
@@ -137,6 +153,14 @@ class Hits:
     face: NDArray[np.intp]
     depth: NDArray[np.float32]
 
+    def pick(self, which: NDArray[np.intp]) -> Hits:
+        """Return some of them, in the order asked for."""
+        return Hits(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def of(self, index: NDArray[np.intp]) -> Hits:
+        """Return the same hits with bodies numbered as in the list they were picked from."""
+        return replace(self, body=index[self.body])
+
 
 def intersect(
     bodies: Solids,
@@ -158,7 +182,7 @@ def intersect(
     """
     pixel, body = _pairs(boxes, width)
     start = np.einsum("nij,nj->ni", bodies.into, origin - bodies.centre_m)[body]
-    along = np.einsum("nij,nj->ni", bodies.into[body], directions[pixel])
+    along = _turned(bodies.into, body, directions[pixel])
     depth, face = _entries(bodies.shape[body], start, along)
     hit = np.flatnonzero(depth < limit[pixel])
     # The nearest body of a pixel comes last and so overwrites the others.
@@ -196,11 +220,21 @@ def tops(bodies: Solids, cells: int, cell_m: float) -> tuple[NDArray[np.intp], N
         ],
         axis=1,
     ).astype(np.float32)
-    start = np.einsum("nij,nj->ni", bodies.into[body], above)
+    start = _turned(bodies.into, body, above)
     depth, _ = _entries(bodies.shape[body], start, -bodies.into[body, :, 2])
     hit = np.isfinite(depth)
     height = bodies.centre_m[body, 2] + bodies.reach_m[body] - depth
     return cell[hit], height[hit].astype(np.float32)
+
+
+def _turned(
+    into: NDArray[np.float32], which: NDArray[np.intp], vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return vectors turned by the matrix of each one's body, (n, 3); `np.einsum` is slower."""
+    turned = np.empty_like(vectors)
+    for i in range(3):
+        turned[:, i] = sum(into[:, i, j].take(which) * vectors[:, j] for j in range(3))
+    return turned
 
 
 def _entries(
@@ -218,8 +252,9 @@ def _entries(
     for k in np.unique(shape):
         # Rays at one shape share its half-spaces, so that one product serves them all.
         (group,) = np.nonzero(shape == k)
-        slope = along[group] @ normals[k].T
-        room = distances[k] - start[group] @ normals[k].T
+        sides = normals[k, : _SIDES.get(int(k))]
+        slope = along[group] @ sides.T
+        room = distances[k, : len(sides)] - start[group] @ sides.T
         depth[group], face[group] = _enter(slope, room)
     return depth, face
 
@@ -254,32 +289,91 @@ def _pairs(boxes: NDArray[np.int32], width: int) -> tuple[NDArray[np.intp], NDAr
 
 
 def screen_boxes(
-    bodies: Solids,
-    centre_px: NDArray[np.float64],
-    ahead_m: NDArray[np.float64],
-    focal_px: float,
-    width: int,
-    height: int,
+    bodies: Solids, lens: Lens, view: View
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Return the bodies that may be seen and the box of pixels around each.
 
     Args:
         bodies: all of them.
-        centre_px: (n, 2) where their centres are seen.
-        ahead_m: (n,) distance of the centres along the line of sight.
-        focal_px: focal length.
-        width, height: of the image.
+        lens, view: the camera.
 
     Returns:
         (k,) indices, and (k, 4) left, top, right, bottom, inclusive, within the image.
     """
-    # A sphere off the axis is seen as an ellipse, stretched away from the centre.
-    away = np.hypot(*(centre_px - [(width - 1) / 2, (height - 1) / 2]).T) / focal_px
-    radius = focal_px * bodies.reach_m / np.maximum(ahead_m, 1e-3) * 1.08 * np.sqrt(1 + away**2)
-    near = np.flatnonzero((ahead_m > 0.3) & (radius > _LEAST_RADIUS_PX))
-    x, y, r = centre_px[near, 0], centre_px[near, 1], radius[near] + 1
-    inside = (x > -r) & (x < width + r) & (y > -r) & (y < height + r)
-    near, x, y, r = near[inside], x[inside], y[inside], r[inside]
-    edges = np.stack([x - r, y - r, x + r, y + r], axis=1)
-    clipped = np.clip(np.rint(edges), 0, [width - 1, height - 1] * 2).astype(np.int32)
+    width, height = lens.width, lens.height
+    middle = bodies.centre_m.astype(np.float64)
+    middle[:, 2] = bodies.span_m.mean(axis=1)
+    centre_px, ahead_m = lens.project(view, middle)
+    ahead = np.maximum(ahead_m, 1e-3)
+    # Off the axis things are stretched away from the centre.
+    away = np.hypot(*(centre_px - [(width - 1) / 2, (height - 1) / 2]).T) / lens.focal_px
+    scale = lens.focal_px / ahead * np.sqrt(1 + away**2)
+    wide = scale * bodies.reach_m
+    # An upright cylinder: half its height, and its round foot seen from above.
+    above = np.minimum(1.0, np.abs(view.z_m - middle[:, 2]) / ahead + _TILT)
+    high = scale * (0.5 * np.ptp(bodies.span_m, axis=1) * _BULGE + bodies.reach_m * above)
+    x, y = centre_px.T
+    edges = np.stack([x - wide, y - high, x + wide, y + high], axis=1) + _MARGIN_PX
+    local = (middle - (view.x_m, view.y_m, view.z_m)) @ view.axes().T
+    beside = np.hypot(local[:, 0], local[:, 1]) - 2 * bodies.reach_m
+    seen = (ahead_m > 0.3) & (wide > _LEAST_RADIUS_PX) & (beside < 1.05 * lens.widest * ahead)
+    for k in np.flatnonzero(bodies.shape >= BOX):
+        box = _corner_box(bodies, int(k), lens, view)
+        seen[k] = box is not None
+        if box is not None:
+            edges[k] = box
+    seen &= (edges[:, 2] > 0) & (edges[:, 0] < width) & (edges[:, 3] > 0) & (edges[:, 1] < height)
+    (near,) = np.nonzero(seen)
+    clipped = np.clip(np.rint(edges[near]), 0, [width - 1, height - 1] * 2).astype(np.int32)
     return near, clipped
+
+
+def _corner_box(
+    bodies: Solids, k: int, lens: Lens, view: View
+) -> tuple[float, float, float, float] | None:
+    """Return the box around the corners of a long or near body; None if one is behind."""
+    corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+    points = corners @ np.linalg.inv(bodies.into[k].astype(np.float64)).T + bodies.centre_m[k]
+    pixels, ahead = lens.project(view, points)
+    if ahead.min() < 0.05:
+        return None
+    left, top = pixels.min(axis=0) - 1
+    right, bottom = pixels.max(axis=0) + 1
+    return float(left), float(top), float(right), float(bottom)
+
+
+def shadowed(
+    bodies: Solids, points_m: NDArray[np.float32], sun: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return whether a body stands between each point and the Sun.
+
+    Args:
+        bodies: a few.
+        points_m: (n, 3).
+        sun: (3,) unit vector to it.
+    """
+    dark = np.zeros(len(points_m), bool)
+    middle = bodies.centre_m.mean(axis=0)
+    around = np.linalg.norm(bodies.centre_m - middle, axis=1) + bodies.reach_m
+    (near,) = np.nonzero(_behind(points_m, middle, float(around.max()), sun))
+    points_m = points_m[near]
+    for k in range(len(bodies)):
+        some = _behind(points_m, bodies.centre_m[k], float(bodies.reach_m[k]), sun)
+        start = (points_m[some] - bodies.centre_m[k]) @ bodies.into[k].T
+        toward = np.broadcast_to(bodies.into[k] @ sun, start.shape)
+        depth, _ = _entries(np.full(len(start), bodies.shape[k]), start, toward)
+        dark[near[some]] |= np.isfinite(depth)
+    return dark
+
+
+def _behind(
+    points_m: NDArray[np.float32],
+    centre_m: NDArray[np.float32],
+    reach_m: float,
+    sun: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Return whether points lie in the cylinder behind a sphere that stands in the Sun."""
+    offset = points_m - centre_m
+    along = offset @ sun
+    beside = np.einsum("ni,ni->n", offset, offset) - along * along
+    return np.asarray((along < reach_m) & (beside < reach_m**2), np.bool_)

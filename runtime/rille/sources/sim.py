@@ -1,9 +1,10 @@
 """`sim://moon` and `sim://mars`: a simulated camera on a rover, or coming down from orbit.
 
-Options: `view` (descent, rover), `terrain` (mare, crater-field, boulder-field, highland), `seed`,
-`fps`, `size`, `frames`, `sun_elevation_deg`, `sun_azimuth_deg`, `speed_m_s`, `fov_deg`, `sensor`
-(clean, typical, stressed), `truth` (1: frames carry what they show), `realtime` (0: give frames
-whenever they are asked for). In real time a process of its own renders.
+Options: `view` (descent, rover, or tour: a drive, then a descent), `terrain` (mare, crater-field,
+boulder-field, highland), `seed`, `fps`, `size`, `frames`, `sun_elevation_deg`, `sun_azimuth_deg`,
+`speed_m_s`, `fov_deg`, `sensor` (clean, typical, stressed), `hardware` (0: without the rover's own
+deck and shadow), `truth` (1: frames carry what they show), `realtime` (0: give frames whenever they
+are asked for). In real time a process of its own renders.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ OPTIONS = (
     "speed_m_s",
     "fov_deg",
     "sensor",
+    "hardware",
     "truth",
     "realtime",
 )
-_SUN = {"descent": (28.0, 180.0), "rover": (16.0, 130.0)}
-_TERRAIN = {"descent": "highland", "rover": "crater-field"}
+_SUN = {"descent": (28.0, 180.0), "rover": (16.0, 130.0), "tour": (20.0, 160.0)}
+_TERRAIN = {"descent": "highland", "rover": "crater-field", "tour": "crater-field"}
 _FPS, _FRAMES = 10.0, 150
 
 
@@ -75,6 +77,7 @@ def scenario_of(uri: SourceUri) -> Scenario:
         sun_elevation_deg=uri.number("sun_elevation_deg", elevation, 1.5, 80) or elevation,
         sun_azimuth_deg=uri.number("sun_azimuth_deg", azimuth, -360, 360) or 0.0,
         sensor=_choice(uri, "sensor", "typical", list(GRADES)),
+        hardware=uri.flag("hardware", True),
         truth=uri.flag("truth", not uri.flag("realtime", True)),
     )
 
@@ -118,11 +121,9 @@ class SimulatedCamera(Source):
         s = self.scenario
         pace = f"{self.fps:g} frames/s" if self.fps else "one after the other"
         world = {"moon": "lunar", "mars": "Martian"}[s.world]
-        way = {"descent": "descent", "rover": f"rover drive ({s.terrain})"}[s.view]
-        return (
-            f"simulated {world} {way}, {s.width} x {s.height}, {s.frames} frames, {pace}, "
-            f"seed {s.seed}"
-        )
+        way = {"descent": "descent", "rover": "rover drive", "tour": "drive and descent"}[s.view]
+        size = f"{s.width} x {s.height}, {s.frames} frames"
+        return f"simulated {world} {way}, {s.terrain}, {size}, {pace}, seed {s.seed}"
 
     def _next(self) -> tuple[NDArray[np.uint8], str, int | None, Truth | None] | None:
         if self.index >= self.scenario.frames:
