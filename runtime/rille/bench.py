@@ -54,7 +54,7 @@ class BenchResult:
     @property
     def ratio(self) -> float:
         """Median of the pipeline over median of the floor."""
-        return float(np.median(self.pipeline) / np.median(self.floor))
+        return float(summary(self.pipeline)["p50"] / summary(self.floor)["p50"])
 
     @property
     def p50_interval(self) -> tuple[float, float]:

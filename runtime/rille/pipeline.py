@@ -181,10 +181,12 @@ class Pipeline:
                 # Asked before the slot is looked into: what came last is then in it.
                 last = capture.done.is_set()
                 frame = capture.slot.take(0.0 if last else _POLL_S)
-                if frame is not None:
-                    yield self._finish(self._guarded(frame))
-                while capture.lost:
+                result = None if frame is None else self._finish(self._guarded(frame))
+                # What was lost before this frame comes before it, where it is known by now.
+                while capture.lost and (result is None or capture.lost[0].index < result.index):
                     yield self._finish(capture.lost.popleft())
+                if result is not None:
+                    yield result
                 if self._stop.is_set() or (frame is None and last):
                     break
         finally:

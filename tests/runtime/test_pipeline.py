@@ -258,7 +258,7 @@ def test_a_camera_that_dies_ends_the_stream_and_the_account_is_exact(
     with pytest.raises(type(death), match=str(death)):
         for result in pipeline.stream(camera, losses=True):
             got.append(result.index)
-    assert got == [0, 1, 2]
+    assert sorted(got) == [0, 1, 2]
     check_account(pipeline, 3)
     assert "rille-capture" not in [t.name for t in threading.enumerate()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,7 +87,7 @@ class RoverCamera:
         )
         # A few rows at a time: what is worked on then stays in the processor's caches.
         edges = np.linspace(0, lens.height, _BANDS + 1).astype(int).tolist()
-        for top, bottom in zip(edges[:-1], edges[1:], strict=True):
+        for top, bottom in itertools.pairwise(edges):
             band = Band(self.ground, lens, view, slice(top, bottom))
             band.draw_ground(horizon, self.detail, self.dither, own)
             band.draw_bodies(bodies, near, boxes, self.detail)

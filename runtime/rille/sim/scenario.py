@@ -35,8 +35,8 @@ class Scenario:
     """What to simulate; equal scenarios give equal frames.
 
     Attributes:
-        world, view, terrain: one of `WORLDS`, of `VIEWS`, and a key of `ground.TERRAINS`; a tour is a
-            drive, then a descent.
+        world, view: one of `WORLDS` and of `VIEWS`; a tour is a drive, then a descent.
+        terrain: key of `ground.TERRAINS`.
         seed: of everything random.
         width, height: of the frames in pixels.
         frames: how many there are.
