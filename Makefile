@@ -6,7 +6,7 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-SOURCE ?= $(if $(DATA),images://$(abspath $(DATA)),sim://moon?seed=7&fps=10&frames=250)
+SOURCE ?= $(if $(DATA),images://$(abspath $(DATA)),sim://moon?view=tour&seed=7&fps=10&frames=250)
 OUT ?= out/run
 ARGS ?=
 

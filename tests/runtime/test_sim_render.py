@@ -13,6 +13,7 @@ import pytest
 
 from rille.cli.main import main
 from rille.frame import CLASSES
+from rille.sim.likeness import compare, measure
 
 URI = "sim://moon?view=rover&terrain=mare&size=96x64&seed=3"
 
@@ -113,3 +114,33 @@ def test_show_writes_a_video_with_the_truth_beside(tmp_path: Path) -> None:
     video.release()
     assert good and frame.shape == (64, 192, 3)
     assert np.ptp(frame) > 50
+
+
+def test_bench_says_how_fast(capsys: Any) -> None:
+    assert rille("sim", "bench", f"{URI}", "--frames", 4, "--workers", 1) == 0
+    said = capsys.readouterr().out
+    assert "96 x 64, 1 thread(s)" in said and "frames/s (n = 3" in said
+
+
+def test_images_are_like_themselves(rendered: Path, capsys: Any) -> None:
+    folder = rendered / "images" / "scene-0000"
+    assert rille("sim", "compare", f"{URI}&hardware=0", folder, "--frames", 4) == 0
+    assert "spectrum slope" in capsys.readouterr().out
+    images = [np.asarray(cv2.imread(str(p), 0), np.uint8) for p in sorted(folder.glob("*.png"))]
+    found = compare(images, images)
+    assert all(row["distance"] == 0 for row in found.values())
+    brighter = [np.asarray(255 - image, np.uint8) for image in images]
+    assert compare(brighter, images)["mean"]["distance"] > 1
+    assert compare(brighter, images)["histogram"]["distance"] > 0.1
+
+
+def test_the_slope_of_a_spectrum_is_measured() -> None:
+    """White noise has slope 0; integrating it twice along both axes makes it steep."""
+    rng = np.random.default_rng(1)
+    white = rng.integers(0, 256, (256, 256)).astype(np.uint8)
+    assert measure(white)["spectrum slope"] == pytest.approx(0.0, abs=0.15)
+    k = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None, :])
+    k[0, 0] = 1.0
+    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((256, 256))) * k**-1.2)
+    steep = np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
+    assert measure(steep)["spectrum slope"] == pytest.approx(-2.4, abs=0.3)

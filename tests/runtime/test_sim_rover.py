@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rille.frame import CLASSES, Truth
-from rille.sim.air import AMBIENT
+from rille.sim.air import ambient
 from rille.sim.detail import gather
 from rille.sim.drive import Drive, Loop
 from rille.sim.ground import TERRAINS, Ground, build_ground
@@ -168,7 +168,7 @@ def test_shadow_is_black_and_sky_is_black_on_the_moon(
     hit = np.isfinite(seen.range_m)
     dark = hit & (seen.light == 0)
     # No direct light at all: what is left is the fill, times albedo and a pixel's share of ground.
-    assert seen.radiance[dark].max() <= 1.8 * AMBIENT["moon"] * 2
+    assert seen.radiance[dark].max() <= 3.6 * ambient("moon", 9.0)
     lit = hit & (seen.light > 0.9)
     assert np.median(seen.radiance[dark]) / np.median(seen.radiance[lit]) <= 0.05
     assert 0.002 < dark.mean() < 0.6

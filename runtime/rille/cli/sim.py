@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from rille.files import sink_error
+from rille.images import list_images, read_image
 from rille.movie import MovieWriter
+from rille.sim.likeness import FIGURES, compare
 from rille.sim.overlay import in_colour, with_truth
 from rille.sim.render import Rendering, render
 from rille.sim.scenario import Scenario, frames_of, open_simulator
+from rille.sim.server import RenderProcess
 from rille.sources.base import parse_uri
 from rille.sources.sim import scenario_of
 
+_COLUMNS = ("simulated", "real", "spread", "distance")
 _EXAMPLE = "sim://moon?view=rover&terrain=boulder-field&seed=3"
 
 
@@ -44,11 +50,32 @@ def main(arguments: list[str]) -> int:
     show.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
     show.add_argument("--out", type=Path, default=Path("out/sim.mp4"), metavar="FILE.mp4")
     show.add_argument("--truth", action="store_true", help="draw the truth beside the frames")
+    like = verbs.add_parser(
+        "compare",
+        help="how like real images it looks",
+        description="Compare figures of simulated frames with those of a folder of real images.",
+    )
+    like.add_argument("uri", help="the scene")
+    like.add_argument("folder", type=Path, help="real images")
+    like.add_argument("--frames", type=int, default=24, metavar="N", help="simulated frames")
+    bench = verbs.add_parser(
+        "bench",
+        help="frames a second, as a stream gets them",
+        description="Measure the renderer in its own process: time to the first frame, frames a "
+        "second after that, peak memory.",
+    )
+    bench.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
+    bench.add_argument("--frames", type=int, default=100, metavar="N")
+    bench.add_argument("--workers", type=int, default=2, metavar="N", help="its threads")
     options = parser.parse_args(arguments)
     scenario = scenario_of(parse_uri(options.uri))
     if options.verb == "show":
         _show(scenario, options.out, options.truth)
         return 0
+    if options.verb == "bench":
+        return _bench(scenario, max(2, options.frames), max(1, options.workers))
+    if options.verb == "compare":
+        return _compare(scenario, options.folder, max(1, options.frames))
     if min(options.every, options.workers) < 1:
         parser.error("--every and --workers must be at least 1")
     plan = Rendering(
@@ -60,6 +87,50 @@ def main(arguments: list[str]) -> int:
     )
     render(options.out, plan, options.workers, _progress)
     print(f"wrote {options.frames} frames of {options.scenes} scenes in {options.out}")
+    return 0
+
+
+def _bench(scenario: Scenario, frames: int, workers: int) -> int:
+    """Print how fast a scenario is rendered."""
+    start = time.perf_counter()
+    process = RenderProcess(replace(scenario, frames=frames, truth=False), workers)
+    try:
+        process.next()
+        first = time.perf_counter()
+        spent = []
+        for _ in range(frames - 1):
+            before = time.perf_counter()
+            process.next()
+            spent.append(1e3 * (time.perf_counter() - before))
+        rate = (frames - 1) / (time.perf_counter() - first)
+    finally:
+        process.close()
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(
+        f"{scenario.world} {scenario.view} {scenario.terrain}, {scenario.width} x "
+        f"{scenario.height}, {workers} thread(s): {rate:.1f} frames/s (n = {frames - 1}, interval "
+        f"p50 {np.quantile(spent, 0.5):.0f} p95 {np.quantile(spent, 0.95):.0f} ms), first frame "
+        f"after {first - start:.1f} s, {peak:.0f} MB at most"
+    )
+    return 0
+
+
+def _compare(scenario: Scenario, folder: Path, frames: int) -> int:
+    """Print figures of simulated and of real images, and their distances."""
+    real = (read_image(path) for path in list_images(folder))
+    # Four scenes, so that one lucky view does not decide.
+    scenes = [replace(scenario, seed=scenario.seed + k, truth=False) for k in range(min(4, frames))]
+    simulated = (
+        simulator.frame(25 * k)[0]
+        for simulator in map(open_simulator, scenes)
+        for k in range(-(-frames // len(scenes)))
+    )
+    found = compare(simulated, real)
+    print(f"{'figure':16s} {'simulated':>9s} {'real':>9s} {'spread':>9s} {'distance':>9s}")
+    for name in FIGURES:
+        row = found[name]
+        print(f"{name:16s} " + " ".join(f"{row[key]:9.3f}" for key in _COLUMNS))
+    print(f"{'histogram':16s} {found['histogram']['distance']:39.3f}  (earth mover's, 0 to 1)")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-AMBIENT = {"moon": 0.0028, "mars": 0.16}
-"""Light that reaches ground in shadow, against 1 for full sunlight at the zenith."""
+_AMBIENT = {"moon": 0.010, "mars": 0.20}
 _GROUND = np.array([0.620, 0.375, 0.215], np.float32)
 _ROCK = np.array([0.475, 0.337, 0.238], np.float32)
 _METAL = np.array([0.30, 0.30, 0.31], np.float32)
@@ -19,6 +19,14 @@ _ZENITH = np.array([0.290, 0.215, 0.150], np.float32)
 _GLOW = np.array([0.30, 0.34, 0.40], np.float32)
 _VISIBILITY_M = 1400.0
 _GLOW_DEG = 11.0
+
+
+def ambient(world: str, sun_elevation_deg: float) -> float:
+    """Return the light that reaches ground in shadow, against 1 for full sunlight at the zenith.
+
+    On the Moon it comes from sunlit ground, on Mars from the sky: both grow with the Sun's height.
+    """
+    return _AMBIENT[world] * (0.15 * (world == "mars") + math.sin(math.radians(sun_elevation_deg)))
 
 
 def martian(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rille.sim.air import AMBIENT, martian
+from rille.sim.air import ambient, martian
 from rille.sim.detail import Detail, by_size, gather
 from rille.sim.ground import Ground
 from rille.sim.lens import Lens, View
@@ -50,7 +50,7 @@ class Band:
         self._rays = (x, y, z)
         self._tangent, self._azimuth, self._flat = angles(x, y, z, view)
         self._sun = towards_sun(ground.sun_azimuth_deg, ground.sun_elevation_deg)
-        self._fill = np.float32(AMBIENT[ground.world])
+        self._fill = np.float32(ambient(ground.world, ground.sun_elevation_deg))
         count = len(x)
         self._radiance = np.zeros(count, np.float32)
         self._range = np.full(count, np.inf, np.float32)

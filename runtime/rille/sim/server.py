@@ -1,8 +1,8 @@
 """Rendering in a process of its own, so that a consumer's latency is not the simulator's.
 
-`python -m rille.sim.server SCENARIO` writes frames to its standard output, each as eight bytes of
-length and a pickle of (pixels, truth); `RenderProcess` starts it and reads them. The pipe holds
-the renderer back: it is never more than a frame or two ahead.
+`python -m rille.sim.server SCENARIO WORKERS` writes frames to its standard output, each as eight
+bytes of length and a pickle of (pixels, truth); `RenderProcess` starts it and reads them. The pipe
+holds the renderer back: it is never more than a frame or two ahead.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ class RenderProcess:
 
     Args:
         scenario: what to render.
+        workers: its threads, each at a frame of its own.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
-        command = [sys.executable, "-m", "rille.sim.server", json.dumps(asdict(scenario))]
+    def __init__(self, scenario: Scenario, workers: int = 2) -> None:
+        text = json.dumps(asdict(scenario))
+        command = [sys.executable, "-m", "rille.sim.server", text, str(workers)]
         # The child must find the very package that started it.
         paths = [p for p in sys.path if p]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -74,11 +76,12 @@ class RenderProcess:
         cast("BinaryIO", self._child.stdout).close()
 
 
-def serve(text: str, out: BinaryIO) -> None:
+def serve(text: str, workers: int, out: BinaryIO) -> None:
     """Render a scenario's frames to a stream until it is closed.
 
     Args:
         text: the scenario as JSON.
+        workers: threads.
         out: where the frames go.
     """
     from rille.sim.scenario import Scenario, frames_of, open_simulator
@@ -87,7 +90,7 @@ def serve(text: str, out: BinaryIO) -> None:
     cv2.setNumThreads(1)
     scenario = Scenario(**json.loads(text))
     simulator = open_simulator(scenario)
-    for frame in frames_of(simulator, scenario.frames):
+    for frame in frames_of(simulator, scenario.frames, workers):
         body = pickle.dumps(frame, protocol=5)
         out.write(_LENGTH.pack(len(body)))
         out.write(body)
@@ -98,6 +101,6 @@ if __name__ == "__main__":
     # Ctrl-C belongs to the reader, who closes the pipe when it is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        serve(sys.argv[1], sys.stdout.buffer)
+        serve(sys.argv[1], int(sys.argv[2]), sys.stdout.buffer)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
