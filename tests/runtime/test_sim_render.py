@@ -119,7 +119,7 @@ def test_show_writes_a_video_with_the_truth_beside(tmp_path: Path) -> None:
 def test_bench_says_how_fast(capsys: Any) -> None:
     assert rille("sim", "bench", f"{URI}", "--frames", 4, "--workers", 1) == 0
     said = capsys.readouterr().out
-    assert "96 x 64, 1 thread(s)" in said and "frames/s (n = 3" in said
+    assert "96 x 64, 1 process(es)" in said and "frames/s (n = 3" in said
 
 
 def test_images_are_like_themselves(rendered: Path, capsys: Any) -> None:

@@ -20,8 +20,9 @@ from rille.sim.lens import Lens, View
 from rille.sim.relief import deviation
 from rille.sim.rocks import sample_rocks
 from rille.sim.rover import Rendering, RoverCamera
-from rille.sim.scenario import Scenario, frames_of, open_simulator
+from rille.sim.scenario import Scenario, open_simulator
 from rille.sim.sensor import CLEAN, TYPICAL, Sensor, SensorModel
+from rille.sim.server import RenderProcess
 from rille.sim.solids import BOX, Solids, intersect, solid
 from rille.sim.truth import LABEL_LIMITS, _outline, scene_labels, surface_truth
 
@@ -326,7 +327,10 @@ def test_the_same_seed_gives_the_same_view(world: str) -> None:
         scenario = Scenario(
             world=world, view="rover", terrain="mare", seed=seed, width=160, height=120
         )
-        *_, (pixels, truth) = frames_of(open_simulator(scenario), 6, workers)
+        process = RenderProcess(scenario, workers)
+        for _ in range(3):
+            pixels, truth = process.next()
+        process.close()
         assert truth is not None and truth.classes is not None
         return hashlib.sha256(pixels.tobytes() + truth.classes.tobytes()).hexdigest()
 

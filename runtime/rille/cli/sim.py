@@ -18,7 +18,7 @@ from rille.movie import MovieWriter
 from rille.sim.likeness import FIGURES, compare
 from rille.sim.overlay import in_colour, with_truth
 from rille.sim.render import Rendering, render
-from rille.sim.scenario import Scenario, frames_of, open_simulator
+from rille.sim.scenario import Scenario, open_simulator
 from rille.sim.server import RenderProcess
 from rille.sources.base import parse_uri
 from rille.sources.sim import scenario_of
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     )
     bench.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
     bench.add_argument("--frames", type=int, default=100, metavar="N")
-    bench.add_argument("--workers", type=int, default=2, metavar="N", help="its threads")
+    bench.add_argument("--workers", type=int, default=2, metavar="N", help="its processes")
     options = parser.parse_args(arguments)
     scenario = scenario_of(parse_uri(options.uri))
     if options.verb == "show":
@@ -108,8 +108,8 @@ def _bench(scenario: Scenario, frames: int, workers: int) -> int:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
         f"{scenario.world} {scenario.view} {scenario.terrain}, {scenario.width} x "
-        f"{scenario.height}, {workers} thread(s): {rate:.1f} frames/s (n = {frames - 1}, interval "
-        f"p50 {np.quantile(spent, 0.5):.0f} p95 {np.quantile(spent, 0.95):.0f} ms), first frame "
+        f"{scenario.height}, {workers} process(es): {rate:.1f} frames/s (n = {frames - 1}, "
+        f"interval p50 {np.quantile(spent, 0.5):.0f} p95 {np.quantile(spent, 0.95):.0f} ms), first frame "
         f"after {first - start:.1f} s, {peak:.0f} MB at most"
     )
     return 0
@@ -149,13 +149,17 @@ def _show(scenario: Scenario, path: Path, truth: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as wrong:
         raise sink_error(path, wrong) from None
-    simulator = open_simulator(replace(scenario, truth=truth))
+    process = RenderProcess(replace(scenario, truth=truth))
     movie = MovieWriter(path, scenario.fps)
-    for index, (pixels, known) in enumerate(frames_of(simulator, scenario.frames)):
-        picture = in_colour(pixels)
-        if known is not None:
-            picture = np.hstack([picture, with_truth(pixels, known)])
-        movie.write(picture)
-        _progress(index + 1, scenario.frames)
+    try:
+        for index in range(scenario.frames):
+            pixels, known = process.next()
+            picture = in_colour(pixels)
+            if known is not None:
+                picture = np.hstack([picture, with_truth(pixels, known)])
+            movie.write(picture)
+            _progress(index + 1, scenario.frames)
+    finally:
+        process.close()
     movie.close()
     print(f"wrote {path}")

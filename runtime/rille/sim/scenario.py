@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,7 +65,7 @@ class Scenario:
 
 
 class Simulator(ABC):
-    """Gives the frames of a scenario, in any order, to several threads if need be."""
+    """Gives the frames of a scenario, in any order."""
 
     @abstractmethod
     def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
@@ -82,19 +79,6 @@ def open_simulator(scenario: Scenario) -> Simulator:
     if scenario.view == "tour":
         return _Tour(scenario)
     return _DescentSimulator(scenario)
-
-
-def frames_of(
-    simulator: Simulator, count: int, workers: int = 2
-) -> Iterator[tuple[NDArray[np.uint8], Truth | None]]:
-    """Give the first frames in order, rendered ahead by a few threads."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[tuple[NDArray[np.uint8], Truth | None]]] = deque()
-        for index in range(count + workers):
-            if index < count:
-                ahead.append(pool.submit(simulator.frame, index))
-            if index >= workers:
-                yield ahead.popleft().result()
 
 
 class _DescentSimulator(Simulator):

@@ -14,8 +14,9 @@ import signal
 import struct
 import subprocess
 import sys
+import traceback
 from dataclasses import asdict
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 import cv2
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Truth
-    from rille.sim.scenario import Scenario
+    from rille.sim.scenario import Scenario, Simulator
 
 _LENGTH = struct.Struct("<Q")
 
@@ -36,7 +37,7 @@ class RenderProcess:
 
     Args:
         scenario: what to render.
-        workers: its threads, each at a frame of its own.
+        workers: its children, each at a frame of its own.
     """
 
     def __init__(self, scenario: Scenario, workers: int = 2) -> None:
@@ -45,7 +46,7 @@ class RenderProcess:
         # The child must find the very package that started it.
         paths = [p for p in sys.path if p]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        # Its threads work on a frame each; a linear algebra library's own would be in their way.
+        # Each child works on a frame; threads of a linear algebra library would be in the way.
         environment["OPENBLAS_NUM_THREADS"] = "1"
         self._child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
@@ -57,9 +58,7 @@ class RenderProcess:
         Raises:
             SourceError: the process has ended.
         """
-        stream = cast("BinaryIO", self._child.stdout)
-        header = stream.read(_LENGTH.size)
-        body = stream.read(_LENGTH.unpack(header)[0]) if len(header) == _LENGTH.size else b""
+        body = _receive(cast("BinaryIO", self._child.stdout))
         if not body:
             raise SourceError(
                 f"the simulator's process ended (exit code {self._child.wait()}); "
@@ -79,22 +78,62 @@ class RenderProcess:
 def serve(text: str, workers: int, out: BinaryIO) -> None:
     """Render a scenario's frames to a stream until it is closed.
 
+    The world is built once; then children that share its memory render every n-th frame each, and
+    this process puts them in order. Threads would wait for one another's interpreter.
+
     Args:
         text: the scenario as JSON.
-        workers: threads.
+        workers: children.
         out: where the frames go.
     """
-    from rille.sim.scenario import Scenario, frames_of, open_simulator
+    from rille.sim.scenario import Scenario, open_simulator
 
-    # Each thread works on a frame of its own.
     cv2.setNumThreads(1)
     scenario = Scenario(**json.loads(text))
     simulator = open_simulator(scenario)
-    for frame in frames_of(simulator, scenario.frames, workers):
-        body = pickle.dumps(frame, protocol=5)
+    pipes: list[BinaryIO] = []
+    for first in range(min(workers, scenario.frames)):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            for pipe in pipes:
+                pipe.close()
+            os.close(reader)
+            _render(simulator, range(first, scenario.frames, workers), writer)
+        os.close(writer)
+        pipes.append(os.fdopen(reader, "rb"))
+    for index in range(scenario.frames):
+        body = _receive(pipes[index % workers])
+        if not body:
+            raise SystemExit(1)
         out.write(_LENGTH.pack(len(body)))
         out.write(body)
         out.flush()
+
+
+def _render(simulator: Simulator, indices: range, writer: int) -> NoReturn:
+    """Render some frames into a pipe, and end this process."""
+    code = 1
+    try:
+        with os.fdopen(writer, "wb") as pipe:
+            for index in indices:
+                body = pickle.dumps(simulator.frame(index), protocol=5)
+                pipe.write(_LENGTH.pack(len(body)))
+                pipe.write(body)
+                pipe.flush()
+        code = 0
+    except BrokenPipeError:
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        # Nothing of the parent's may be flushed or closed a second time.
+        os._exit(code)
+
+
+def _receive(pipe: BinaryIO) -> bytes:
+    """Return the next message, or nothing where the other side has ended."""
+    header = pipe.read(_LENGTH.size)
+    return pipe.read(_LENGTH.unpack(header)[0]) if len(header) == _LENGTH.size else b""
 
 
 if __name__ == "__main__":
