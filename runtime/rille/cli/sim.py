@@ -106,11 +106,12 @@ def _bench(scenario: Scenario, frames: int, workers: int) -> int:
     finally:
         process.close()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    middle, high = np.quantile(spent, [0.5, 0.95])
     print(
         f"{scenario.world} {scenario.view} {scenario.terrain}, {scenario.width} x "
         f"{scenario.height}, {workers} process(es): {rate:.1f} frames/s (n = {frames - 1}, "
-        f"interval p50 {np.quantile(spent, 0.5):.0f} p95 {np.quantile(spent, 0.95):.0f} ms), first frame "
-        f"after {first - start:.1f} s, {peak:.0f} MB at most"
+        f"interval p50 {middle:.0f} p95 {high:.0f} ms), first frame after {first - start:.1f} s, "
+        f"{peak:.0f} MB at most"
     )
     return 0
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rille.ellipse import Ellipse, draw_ellipses, ellipse_from_moments
 from rille.frame import Truth
-from rille.sim.scene import CELL_M, Scene
+from rille.sim.scene import CELL_M, CELLS, Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,15 +76,17 @@ class Descent:
     def pose(self, index: int) -> Pose:
         """Return where the camera is at a frame."""
         share = min(1.0, index / max(1, self.frames - 1))
-        altitude = START_M * (END_M / START_M) ** share
+        # Maps of another size or fineness are flown over at a height in proportion.
+        unit = self.scene.side_m / (CELLS * CELL_M)
+        altitude = unit * START_M * (END_M / START_M) ** share
         middle = self.scene.side_m / 2
         # What the camera sees at the start must lie inside the scene.
-        room = middle - START_M * math.tan(math.radians(FIELD_OF_VIEW_DEG / 2)) * 1.35
-        wander = room * 0.5 + 6000.0 * share
+        room = middle - unit * START_M * math.tan(math.radians(FIELD_OF_VIEW_DEG / 2)) * 1.35
+        wander = room * 0.5 + unit * 6000.0 * share
         sway = [2.2 * math.sin(0.09 * index + phase) for phase in self._sway]
         return Pose(
             x_m=middle + self._drift[0] * wander,
-            y_m=middle + self._drift[1] * wander - 5000.0 * (share - 0.5),
+            y_m=middle + self._drift[1] * wander - unit * 5000.0 * (share - 0.5),
             altitude_m=altitude,
             heading_deg=self._heading + 20.0 * share,
             pitch_deg=sway[0],
@@ -122,7 +124,7 @@ class Descent:
     def _sample(self, project: NDArray[np.float64], metres_per_px: float) -> NDArray[np.float32]:
         """Look the scene up through the camera, blending the two map scales around the pixel's."""
         maps = self.scene.radiance
-        scale = min(max(math.log2(metres_per_px / CELL_M), 0.0), len(maps) - 1.001)
+        scale = min(max(math.log2(metres_per_px / self.scene.cell_m), 0.0), len(maps) - 1.001)
         level, share = int(scale), scale - int(scale)
         lower, upper = (self._look(maps[k], k, project) for k in (level, level + 1))
         return cv2.addWeighted(lower, 1 - share, upper, share, 0.0)  # type: ignore[return-value]
@@ -130,9 +132,9 @@ class Descent:
     def _look(
         self, radiance: NDArray[np.float32], level: int, project: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        cell = CELL_M * 2**level
+        cell = self.scene.cell_m * 2**level
         # Cell k of a map covers [k, k + 1) cells; its centre is half a cell on.
-        offset = cell / 2 - CELL_M / 2
+        offset = cell / 2 - self.scene.cell_m / 2
         to_metres = np.array([[cell, 0, offset], [0, cell, offset], [0, 0, 1.0]])
         return cv2.warpPerspective(  # type: ignore[return-value]
             radiance,

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from rille.sim.dem import build_dem_scene, read_catalogue, read_elevation
 from rille.sim.descent import Descent
 from rille.sim.drive import Drive
 from rille.sim.ground import build_ground
 from rille.sim.lens import Lens
 from rille.sim.rover import RoverCamera
-from rille.sim.scene import build_scene
+from rille.sim.scene import Scene, build_scene
 from rille.sim.sensor import GRADES, Sensor
 from rille.sim.truth import surface_truth
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from rille.frame import Truth
@@ -45,6 +48,10 @@ class Scenario:
         sensor: key of `sensor.GRADES`.
         hardware: whether the rover's own deck, mast and shadow are in the picture.
         truth: whether frames carry their truth.
+        dem: file of an elevation model to descend on; empty for procedural ground.
+        catalogue: file of the craters that are known there; empty for none.
+        metres_per_px, zero_m, west_deg, north_deg: of the model; see `dem.read_elevation`. 0 and
+            None take them from the file.
     """
 
     world: str = "moon"
@@ -62,6 +69,12 @@ class Scenario:
     sensor: str = "typical"
     hardware: bool = True
     truth: bool = True
+    dem: str = ""
+    catalogue: str = ""
+    metres_per_px: float = 0.0
+    zero_m: float = 0.0
+    west_deg: float | None = None
+    north_deg: float | None = None
 
 
 class Simulator(ABC):
@@ -81,13 +94,31 @@ def open_simulator(scenario: Scenario) -> Simulator:
     return _DescentSimulator(scenario)
 
 
+def _orbital_scene(s: Scenario) -> Scene:
+    if not s.dem:
+        return build_scene(
+            s.seed, sun_elevation_deg=s.sun_elevation_deg, sun_azimuth_deg=s.sun_azimuth_deg
+        )
+    elevation = read_elevation(
+        Path(s.dem),
+        metres_per_px=s.metres_per_px or None,
+        zero_m=s.zero_m,
+        west_deg=s.west_deg,
+        north_deg=s.north_deg,
+    )
+    known = read_catalogue(Path(s.catalogue)) if s.catalogue else np.zeros((0, 3))
+    return build_dem_scene(
+        elevation,
+        known,
+        s.seed,
+        sun_elevation_deg=s.sun_elevation_deg,
+        sun_azimuth_deg=s.sun_azimuth_deg,
+    )
+
+
 class _DescentSimulator(Simulator):
     def __init__(self, scenario: Scenario) -> None:
-        scene = build_scene(
-            scenario.seed,
-            sun_elevation_deg=scenario.sun_elevation_deg,
-            sun_azimuth_deg=scenario.sun_azimuth_deg,
-        )
+        scene = _orbital_scene(scenario)
         self._descent = Descent(
             scene, scenario.seed, scenario.width, scenario.height, scenario.frames
         )

@@ -28,16 +28,21 @@ class Scene:
         radiance: brightness maps, (n, n) float32, each half the size of the one before; 1 is
             a bright highland slope facing the Sun.
         craters: every crater in it.
-        side_m: side in metres.
+        cell_m: side of a cell of the finest map, metres.
         sun_azimuth_deg: where the light comes from, from +x towards +y.
         sun_elevation_deg: above the horizon.
     """
 
     radiance: tuple[NDArray[np.float32], ...]
     craters: Craters
-    side_m: float
+    cell_m: float
     sun_azimuth_deg: float
     sun_elevation_deg: float
+
+    @property
+    def side_m(self) -> float:
+        """Side of the patch in metres."""
+        return len(self.radiance[0]) * self.cell_m
 
 
 def build_scene(
@@ -73,12 +78,23 @@ def build_scene(
     light = shade(height, CELL_M, sun_azimuth_deg, sun_elevation_deg)
     light *= cast_shadows(height, CELL_M, sun_azimuth_deg, sun_elevation_deg)
     first = (light + np.float32(_FILL)) * albedo
-    half = cv2.resize(first, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    quarter = cv2.resize(half, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return Scene(
-        (first, half, quarter),  # type: ignore[arg-type]
-        craters,
-        side_m,
-        sun_azimuth_deg,
-        sun_elevation_deg,
-    )
+    return lit_scene(first, craters, CELL_M, sun_azimuth_deg, sun_elevation_deg)
+
+
+def lit_scene(
+    radiance: NDArray[np.float32],
+    craters: Craters,
+    cell_m: float,
+    sun_azimuth_deg: float,
+    sun_elevation_deg: float,
+) -> Scene:
+    """Return a scene of a lit map, with the coarser maps that distant views need."""
+    maps = [radiance]
+    for _ in range(2):
+        maps.append(
+            np.asarray(
+                cv2.resize(maps[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+                np.float32,
+            )
+        )
+    return Scene(tuple(maps), craters, cell_m, sun_azimuth_deg, sun_elevation_deg)

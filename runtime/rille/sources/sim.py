@@ -5,11 +5,14 @@ boulder-field, highland), `seed`, `fps`, `size`, `frames`, `sun_elevation_deg`, 
 `speed_m_s`, `fov_deg`, `sensor` (clean, typical, stressed), `hardware` (0: without the rover's own
 deck and shadow), `truth` (1: frames carry what they show), `realtime` (0: give frames whenever they
 are asked for). In real time a process of its own renders.
+
+`terrain=dem` descends on a real elevation model: `path`, `metres_per_px`, `zero_m`, `west_deg`,
+`north_deg`, and a crater `catalogue` whose craters are the truth.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rille.errors import ConfigError, SourceNotFoundError, nearest
 from rille.sources.base import Source, SourceUri
@@ -37,7 +40,14 @@ OPTIONS = (
     "hardware",
     "truth",
     "realtime",
+    "path",
+    "catalogue",
+    "metres_per_px",
+    "zero_m",
+    "west_deg",
+    "north_deg",
 )
+_DEM_OPTIONS = OPTIONS[OPTIONS.index("path") :]
 _SUN = {"descent": (28.0, 180.0), "rover": (16.0, 130.0), "tour": (20.0, 160.0)}
 _TERRAIN = {"descent": "highland", "rover": "crater-field", "tour": "crater-field"}
 _FPS, _FRAMES = 10.0, 150
@@ -66,7 +76,7 @@ def scenario_of(uri: SourceUri) -> Scenario:
     return Scenario(
         world=uri.target,
         view=view,
-        terrain=_choice(uri, "terrain", _TERRAIN[view], list(TERRAINS[uri.target])),
+        terrain=_choice(uri, "terrain", _TERRAIN[view], [*TERRAINS[uri.target], "dem"]),
         seed=int(uri.number("seed", 7, 0, 2**53) or 0),
         width=width,
         height=height,
@@ -79,7 +89,29 @@ def scenario_of(uri: SourceUri) -> Scenario:
         sensor=_choice(uri, "sensor", "typical", list(GRADES)),
         hardware=uri.flag("hardware", True),
         truth=uri.flag("truth", not uri.flag("realtime", True)),
+        **_elevation_model(uri, view),
     )
+
+
+def _elevation_model(uri: SourceUri, view: str) -> dict[str, Any]:
+    """Return the options of `terrain=dem`, which no other terrain takes."""
+    given = [key for key in _DEM_OPTIONS if key in uri.options]
+    if uri.options.get("terrain") != "dem":
+        if given:
+            raise ConfigError(f"{uri.text}: {given[0]} needs terrain=dem")
+        return {}
+    if view != "descent" or uri.target != "moon":
+        raise ConfigError(f"{uri.text}: terrain=dem is for sim://moon?view=descent")
+    if "path" not in uri.options:
+        raise ConfigError(f"{uri.text}: terrain=dem needs path=FILE, an elevation model")
+    return {
+        "dem": uri.options["path"],
+        "catalogue": uri.options.get("catalogue", ""),
+        "metres_per_px": uri.number("metres_per_px", 0.0, 0.01, 1e5) or 0.0,
+        "zero_m": uri.number("zero_m", 0.0, -1e5, 1e5) or 0.0,
+        "west_deg": uri.number("west_deg", None, -360, 360),
+        "north_deg": uri.number("north_deg", None, -90, 90),
+    }
 
 
 def _choice(uri: SourceUri, key: str, default: str, known: list[str]) -> str:
