@@ -22,6 +22,7 @@ from rille.sim.craters import (
 )
 from rille.sim.descent import project_ellipse
 from rille.sim.light import cast_shadows, shade, shadow_height
+from rille.sim.scenario import Scenario, open_simulator
 
 
 def test_the_same_seed_gives_the_same_frames(scene: Scene) -> None:
@@ -200,7 +201,7 @@ def test_noise_grows_with_the_root_of_light(scene: Scene) -> None:
     """Photon transfer: variance rises linearly with the mean over frames of one pose."""
     made = Descent(scene, 7, 160, 120, 10)
     still = made._sample(made.ground_to_image(made.pose(0)), 300.0)
-    stack = np.stack([made._expose(still, k).astype(np.float64) for k in range(60)])
+    stack = np.stack([made._sensor.expose(still, k).astype(np.float64) for k in range(60)])
     mean, variance = stack.mean(0).ravel(), stack.var(0, ddof=1).ravel() - 1 / 12
     order = np.argsort(mean)
     groups = np.array_split(order, 12)
@@ -220,3 +221,25 @@ def test_it_is_fast_enough_to_stream() -> None:
     for index in range(5):
         made.frame(index)
     assert (time.perf_counter() - start) / 5 < 0.25
+
+
+@pytest.mark.parametrize("tilt", [0.0, 20.0, 45.0])
+def test_a_tilted_view_stays_over_its_scene(scene: Scene, tilt: float) -> None:
+    """The ground under all corners lies inside the map, and distance grows towards the top."""
+    descent = Descent(scene, 7, 320, 240, 40, tilt_deg=tilt)
+    for index in (0, 20, 39):
+        back = np.linalg.inv(descent.ground_to_image(descent.pose(index)))
+        corners = back @ np.array([[0, 319, 0, 319], [0, 0, 239, 239], [1, 1, 1, 1.0]])
+        x, y = corners[:2] / corners[2]
+        slack = 0.12 * scene.side_m if tilt > 30 else 0.02 * scene.side_m
+        assert min(x.min(), y.min()) > -slack
+        assert max(x.max(), y.max()) < scene.side_m + slack
+        top, bottom = math.dist((x[0], y[0]), (x[1], y[1])), math.dist((x[2], y[2]), (x[3], y[3]))
+        assert (top / bottom > 1.15) == (tilt >= 20.0)
+
+
+def test_a_descent_to_mars_is_in_colour() -> None:
+    scenario = Scenario(world="mars", width=64, height=48, frames=3, truth=False)
+    pixels, truth = open_simulator(scenario).frame(1)
+    assert pixels.shape == (48, 64, 3) and truth is None
+    assert pixels[..., 0].mean() > 1.2 * pixels[..., 2].mean()

@@ -57,3 +57,17 @@ def martian(
     glow = np.exp(away * np.float32(-1 / _GLOW_DEG))[..., None] * _GLOW
     sky = _HAZE + (_ZENITH - _HAZE) * height + glow
     return np.asarray(surface * clear + sky * (1 - clear), np.float32)
+
+
+def tinted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a grey view from above in the colours of Mars, the haze below it lifting the shadows.
+
+    Args:
+        pixels: (H, W) uint8.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    share = np.arange(256, dtype=np.float32)[:, None] / 255
+    colours = (0.78 * share * _GROUND / _GROUND[0] + 0.22 * _HAZE / _HAZE[0] * 0.6) * 255
+    return np.asarray(np.clip(colours, 0, 255).astype(np.uint8)[pixels], np.uint8)

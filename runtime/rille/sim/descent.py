@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 from rille.ellipse import Ellipse, draw_ellipses, ellipse_from_moments
 from rille.frame import Truth
 from rille.sim.scene import CELL_M, CELLS, Scene
+from rille.sim.sensor import TYPICAL, Sensor, SensorModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,8 +21,6 @@ FIELD_OF_VIEW_DEG = 45.0
 START_M, END_M = 80_000.0, 30_000.0
 _LEAST_LABEL_PX = 8.0
 _LEAST_DEPTH_RATIO = 0.05
-_FULL_WELL, _READ_NOISE = 20_000.0, 18.0
-_VIGNETTE = 0.22
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +53,31 @@ class Descent:
         seed: seed of the path and of the sensor's noise.
         width, height: size of the image in pixels.
         frames: frames from the start altitude to the end altitude.
+        tilt_deg: of the line of sight away from straight down, 0 to 45.
+        sensor: how good the camera is; exposure and companding are the descent camera's own.
     """
 
-    def __init__(self, scene: Scene, seed: int, width: int, height: int, frames: int) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        seed: int,
+        width: int,
+        height: int,
+        frames: int,
+        *,
+        tilt_deg: float = 0.0,
+        sensor: SensorModel = TYPICAL,
+    ) -> None:
         self.scene = scene
         self.width, self.height, self.frames = width, height, frames
-        self._seed = seed
+        self._tilt_deg = tilt_deg
         rng = np.random.default_rng([seed, 2])
         self._heading = float(rng.uniform(-12.0, 12.0))
         self._drift = rng.uniform(-1.0, 1.0, 2)
         self._sway = rng.uniform(0.0, 2 * math.pi, 2)
         self._focal_px = width / 2 / math.tan(math.radians(FIELD_OF_VIEW_DEG / 2))
-        x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / width
-        y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / width
-        corner = 0.25 * (1 + (height / width) ** 2)
-        self._vignette = 1 - _VIGNETTE * (x[None, :] ** 2 + y[:, None] ** 2) / corner
-        response = np.random.default_rng([seed, 3]).standard_normal((height, width), np.float32)
-        self._gain = (self._vignette * (1 + 0.008 * response)).astype(np.float32)
+        linear = replace(sensor, gamma=1.0, bright_quantile=0.99, bright_level=0.85)
+        self._sensor = Sensor(linear, width, height, seed)
         self._craters = self._labelled()
 
     def pose(self, index: int) -> Pose:
@@ -78,18 +85,28 @@ class Descent:
         share = min(1.0, index / max(1, self.frames - 1))
         # Maps of another size or fineness are flown over at a height in proportion.
         unit = self.scene.side_m / (CELLS * CELL_M)
-        altitude = unit * START_M * (END_M / START_M) ** share
+        half, tilt = math.radians(FIELD_OF_VIEW_DEG / 2), math.radians(self._tilt_deg)
+        near, far = math.tan(tilt - half), math.tan(tilt + half)
+        # An oblique view sees farther, so it starts lower to stay within the scene.
+        start = unit * START_M * 2 * math.tan(half) / (far - near)
+        altitude = start * (END_M / START_M) ** share
         middle = self.scene.side_m / 2
         # What the camera sees at the start must lie inside the scene.
-        room = middle - unit * START_M * math.tan(math.radians(FIELD_OF_VIEW_DEG / 2)) * 1.35
+        room = middle - start * (far - near) / 2 * 1.35
         wander = room * 0.5 + unit * 6000.0 * share
+        heading = math.radians(self._heading + 20.0 * share)
+        # The view leans towards the top of the image; the camera stays behind what it sees.
+        behind = altitude * (near + far) / 2
         sway = [2.2 * math.sin(0.09 * index + phase) for phase in self._sway]
         return Pose(
-            x_m=middle + self._drift[0] * wander,
-            y_m=middle + self._drift[1] * wander - unit * 5000.0 * (share - 0.5),
+            x_m=middle + self._drift[0] * wander - math.sin(heading) * behind,
+            y_m=middle
+            + self._drift[1] * wander
+            - unit * 5000.0 * (share - 0.5)
+            + math.cos(heading) * behind,
             altitude_m=altitude,
             heading_deg=self._heading + 20.0 * share,
-            pitch_deg=sway[0],
+            pitch_deg=sway[0] - self._tilt_deg,
             roll_deg=sway[1],
         )
 
@@ -119,7 +136,7 @@ class Descent:
         project = self.ground_to_image(pose)
         metres_per_px = pose.altitude_m / self._focal_px
         radiance = self._sample(project, metres_per_px)
-        return self._expose(radiance, index), self._truth(project, metres_per_px)
+        return self._sensor.expose(radiance, index), self._truth(project, metres_per_px)
 
     def _sample(self, project: NDArray[np.float64], metres_per_px: float) -> NDArray[np.float32]:
         """Look the scene up through the camera, blending the two map scales around the pixel's."""
@@ -143,18 +160,6 @@ class Descent:
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-
-    def _expose(self, radiance: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
-        """Turn radiance into 8 bits: optics, auto-exposure, shot and read noise, gain pattern."""
-        blurred = cv2.GaussianBlur(radiance, (3, 3), 0.55)
-        # Every eighth pixel is enough to find the bright end of the histogram.
-        bright = float(np.percentile(blurred[::8, ::8], 99.0))
-        electrons = blurred * self._gain * np.float32(0.85 * _FULL_WELL / max(bright, 1e-6))
-        rng = np.random.default_rng([self._seed, 4, index])
-        grain = rng.standard_normal(electrons.shape, np.float32)
-        electrons += grain * np.sqrt(np.maximum(electrons, 0.0) + _READ_NOISE**2)
-        digital = cv2.convertScaleAbs(np.maximum(electrons, 0.0), alpha=255.0 / _FULL_WELL)
-        return np.asarray(digital, np.uint8)
 
     def _labelled(self) -> list[tuple[float, float, float, float, float, float]]:
         """Return x, y, half axes, angle and diameter of the craters that can be seen, in metres."""

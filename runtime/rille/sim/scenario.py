@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rille.sim.air import tinted
 from rille.sim.dem import build_dem_scene, read_catalogue, read_elevation
 from rille.sim.descent import Descent
 from rille.sim.drive import Drive
@@ -43,6 +44,7 @@ class Scenario:
         fps: frames a second.
         speed_m_s: of the rover.
         field_of_view_deg: horizontal, of the rover's camera.
+        tilt_deg: of the descent camera away from straight down, 0 to 45.
         sun_elevation_deg, sun_azimuth_deg: where the light comes from; azimuth on the map, from +x
             towards +y.
         sensor: key of `sensor.GRADES`.
@@ -64,6 +66,7 @@ class Scenario:
     fps: float = 10.0
     speed_m_s: float = 0.6
     field_of_view_deg: float = 60.0
+    tilt_deg: float = 0.0
     sun_elevation_deg: float = 28.0
     sun_azimuth_deg: float = 180.0
     sensor: str = "typical"
@@ -120,12 +123,20 @@ class _DescentSimulator(Simulator):
     def __init__(self, scenario: Scenario) -> None:
         scene = _orbital_scene(scenario)
         self._descent = Descent(
-            scene, scenario.seed, scenario.width, scenario.height, scenario.frames
+            scene,
+            scenario.seed,
+            scenario.width,
+            scenario.height,
+            scenario.frames,
+            tilt_deg=scenario.tilt_deg,
+            sensor=GRADES[scenario.sensor],
         )
-        self._truth = scenario.truth
+        self._truth, self._world = scenario.truth, scenario.world
 
     def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
         pixels, truth = self._descent.frame(index)
+        if self._world == "mars":
+            pixels = tinted(pixels)
         return pixels, truth if self._truth else None
 
 

@@ -2,9 +2,10 @@
 
 Options: `view` (descent, rover, or tour: a drive, then a descent), `terrain` (mare, crater-field,
 boulder-field, highland), `seed`, `fps`, `size`, `frames`, `sun_elevation_deg`, `sun_azimuth_deg`,
-`speed_m_s`, `fov_deg`, `sensor` (clean, typical, stressed), `hardware` (0: without the rover's own
-deck and shadow), `truth` (1: frames carry what they show), `realtime` (0: give frames whenever they
-are asked for). In real time a process of its own renders.
+`speed_m_s` and `fov_deg` (rover), `tilt_deg` (descent: away from straight down), `sensor` (clean,
+typical, stressed), `hardware` (0: without the rover's own deck and shadow), `truth` (1: frames
+carry what they show), `realtime` (0: give frames whenever they are asked for). In real time a
+process of its own renders.
 
 `terrain=dem` descends on a real elevation model: `path`, `metres_per_px`, `zero_m`, `west_deg`,
 `north_deg`, and a crater `catalogue` whose craters are the truth.
@@ -36,6 +37,7 @@ OPTIONS = (
     "sun_azimuth_deg",
     "speed_m_s",
     "fov_deg",
+    "tilt_deg",
     "sensor",
     "hardware",
     "truth",
@@ -84,6 +86,7 @@ def scenario_of(uri: SourceUri) -> Scenario:
         fps=uri.number("fps", _FPS, 0.1, 1000) or _FPS,
         speed_m_s=uri.number("speed_m_s", 0.6, 0, 10) or 0.0,
         field_of_view_deg=uri.number("fov_deg", 60.0, 20, 100) or 60.0,
+        tilt_deg=uri.number("tilt_deg", 0.0, 0, 45) or 0.0,
         sun_elevation_deg=uri.number("sun_elevation_deg", elevation, 1.5, 80) or elevation,
         sun_azimuth_deg=uri.number("sun_azimuth_deg", azimuth, -360, 360) or 0.0,
         sensor=_choice(uri, "sensor", "typical", list(GRADES)),
