@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from rille.ellipse import Ellipse, draw_ellipses, ellipse_from_moments
+from rille.ellipse import Ellipse, clipped_polygon, draw_ellipses, ellipse_from_moments
 from rille.frame import Truth
 from rille.sim.scene import CELL_M, CELLS, Scene
 from rille.sim.sensor import TYPICAL, Sensor, SensorModel
@@ -136,7 +136,7 @@ class Descent:
         project = self.ground_to_image(pose)
         metres_per_px = pose.altitude_m / self._focal_px
         radiance = self._sample(project, metres_per_px)
-        return self._sensor.expose(radiance, index), self._truth(project, metres_per_px)
+        return self._sensor.expose(radiance, index), self._truth(pose, project, metres_per_px)
 
     def _sample(self, project: NDArray[np.float64], metres_per_px: float) -> NDArray[np.float32]:
         """Look the scene up through the camera, blending the two map scales around the pixel's."""
@@ -161,42 +161,57 @@ class Descent:
             borderMode=cv2.BORDER_REFLECT_101,
         )
 
-    def _labelled(self) -> list[tuple[float, float, float, float, float, float]]:
-        """Return x, y, half axes, angle and diameter of the craters that can be seen, in metres."""
+    def _labelled(self) -> NDArray[np.float64]:
+        """Return x, y, half axes, angle, diameter and depth ratio of the craters that can be seen.
+
+        Returns:
+            (n, 7), in metres and radians.
+        """
         c = self.scene.craters
-        seen = c.depth_ratio >= _LEAST_DEPTH_RATIO
         root = np.sqrt(c.ratio)
         columns = (c.x_m, c.y_m, c.diameter_m / 2 / root, c.diameter_m / 2 * root)
-        columns = (*columns, np.radians(c.angle_deg), c.diameter_m)  # type: ignore[assignment]
-        return [tuple(map(float, row)) for row in np.stack(columns, axis=1)[seen]]  # type: ignore[misc]
+        table = np.stack([*columns, np.radians(c.angle_deg), c.diameter_m, c.depth_ratio], axis=1)
+        return np.asarray(table[c.depth_ratio >= _LEAST_DEPTH_RATIO], np.float64)
 
-    def _truth(self, project: NDArray[np.float64], metres_per_px: float) -> Truth:
+    def _truth(self, pose: Pose, project: NDArray[np.float64], metres_per_px: float) -> Truth:
         """Project every visible crater; keep those of a size and place to be found."""
-        reach_px = math.hypot(self.width, self.height) / 2
-        centre = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
-        craters, diameters = [], []
-        for x, y, major, minor, angle, diameter in self._craters:
-            if diameter < _LEAST_LABEL_PX * 0.8 * metres_per_px:
-                continue
-            at = project @ (x, y, 1.0)
-            if np.hypot(*(at[:2] / at[2] - centre)) > reach_px + diameter / metres_per_px:
-                continue
-            ellipse = project_ellipse(project, x, y, major, minor, angle)
+        x, y, _, _, _, diameter, _ = self._craters.T
+        at = project @ np.stack([x, y, np.ones_like(x)])
+        ahead = at[2] > 0.05 * pose.altitude_m
+        centre = at[:2] / np.where(ahead, at[2], 1.0)
+        middle = np.array([[(self.width - 1) / 2], [(self.height - 1) / 2]])
+        reach_px = math.hypot(self.width, self.height) / 2 + diameter / metres_per_px
+        near = ahead & (np.linalg.norm(centre - middle, axis=0) <= reach_px)
+        near &= diameter >= _LEAST_LABEL_PX * 0.5 * metres_per_px
+        craters, rows = [], []
+        for row in self._craters[near]:
+            ellipse = project_ellipse(project, *row[:5].tolist())
             inside = (
                 -ellipse.semi_major < ellipse.x < self.width + ellipse.semi_major
                 and -ellipse.semi_major < ellipse.y < self.height + ellipse.semi_major
             )
             if inside and ellipse.diameter >= _LEAST_LABEL_PX:
                 craters.append(ellipse)
-                diameters.append(diameter)
+                rows.append(row)
         mask = np.zeros((self.height, self.width), np.uint8)
         draw_ellipses(mask, craters)
         return Truth(
             crater_mask=mask,
             craters=tuple(craters),
-            diameters_m=tuple(diameters),
+            diameters_m=tuple(float(row[5]) for row in rows),
+            depth_ratios=tuple(float(row[6]) for row in rows),
+            visible=tuple(self._share_inside(ellipse) for ellipse in craters),
             metres_per_px=metres_per_px,
+            sun_azimuth_deg=self.scene.sun_azimuth_deg,
+            sun_elevation_deg=self.scene.sun_elevation_deg,
+            pose=asdict(pose),
         )
+
+    def _share_inside(self, ellipse: Ellipse) -> float:
+        polygon = clipped_polygon(ellipse, self.width, self.height)
+        if len(polygon) < 3:
+            return 0.0
+        return min(1.0, float(cv2.contourArea(polygon)) / ellipse.area)
 
 
 def project_ellipse(
