@@ -222,16 +222,12 @@ def describe(truth: Truth) -> dict[str, Any]:
                 "ellipse": [round(v, 2) for v in (e.x, e.y, e.semi_major, e.semi_minor)],
                 "angle_deg": round(e.angle_deg, 1),
                 "diameter_m": round(diameter, 3),
+                "depth_ratio": round(depth, 4),
+                "visible": round(visible, 3),
             }
-            | (
-                {
-                    "depth_ratio": round(truth.depth_ratios[k], 4),
-                    "visible": round(truth.visible[k], 3),
-                }
-                if truth.depth_ratios
-                else {}
+            for e, diameter, depth, visible in zip(
+                truth.craters, truth.diameters_m, truth.depth_ratios, truth.visible, strict=True
             )
-            for k, (e, diameter) in enumerate(zip(truth.craters, truth.diameters_m, strict=True))
         ],
         "stones": [
             {"box": list(s.box_px), "area_px": s.area_px, "diameter_m": round(s.diameter_m, 3)}
