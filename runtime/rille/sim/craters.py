@@ -19,8 +19,9 @@ STEADY = 0.38
 _WORN_MOST = 4 * STEADY
 _WEAR_STEPS = 93
 _FLOOR_BLEND = 0.03
-_FLAT_FLOOR_M = 9_000.0
-_STAMP_CELLS = (6, 9, 13, 18)
+_FLAT_FLOOR_M = 4_000.0
+_LARGE_WEAR = 0.35
+_STAMP_CELLS = (4, 6, 9, 13, 18)
 _STAMPS = 512
 _RADIAL_STEPS = 161
 _LOBE_SIGMA = (0.025, 0.018)
@@ -293,8 +294,7 @@ def _relief(
 ) -> NDArray[np.float32]:
     """Return what n craters add to the ground at (n, 1, w) and (n, h, 1) positions, in metres.
 
-    Craters beyond the change from bowls to flat floors keep the steep wall of the small ones, so
-    that their lesser depth widens the floor; craters in loose ground are flatter as a whole.
+    Small craters are blurred and, in loose ground, flatter as a whole; large ones see `_filled`.
     """
 
     def each(column: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -315,23 +315,38 @@ def _relief(
         radius /= 1 + each(a3) * np.cos(3 * (angle - each(p3))) + each(a5) * np.cos(
             5 * (angle - each(p5))
         )
-    profile = _profile(craters, radius)
-    fresh = fresh_depth_ratio(craters.diameter_m) / 0.2
-    wide = np.flatnonzero(craters.diameter_m > _FLAT_FLOOR_M)
-    if len(wide):
-        fresh[wide] = 1.0
-        table = _profile(craters, np.linspace(0.0, 1.2, 121, dtype=np.float32)[None, None, :])
-        floor = table.max(axis=2)[:, 0] - craters.depth_ratio
-        for k in wide:
-            inner = _floored(profile[k], np.float32(floor[k]), np.float32(_FLOOR_BLEND / 2))
-            profile[k] = np.where(radius[k] < 1, inner, profile[k])
-    return profile * each(craters.diameter_m * fresh)
+    profile = _profile(craters.wear, radius)
+    scale = craters.diameter_m * fresh_depth_ratio(craters.diameter_m) / 0.2
+    for k in np.flatnonzero(craters.diameter_m > _FLAT_FLOOR_M):
+        profile[k], scale[k] = _filled(craters.pick(np.array([k])), radius[k]), craters.diameter_m[k]
+    return profile * each(scale)
 
 
-def _profile(craters: Craters, radius: NDArray[np.float32]) -> NDArray[np.float32]:
+def _filled(crater: Craters, radius: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the profile of one large crater, units of D: worn less than it is filled up.
+
+    Its walls keep the slope of small craters, so that a lesser depth means a wider floor.
+    """
+    worn = crater.wear * _LARGE_WEAR
+    r = np.linspace(0.0, REACH, _RADIAL_STEPS, dtype=np.float32)
+    rim = _profile(worn, r[None, None, :])[0, 0]
+    shares = np.interp(
+        np.array([crater.wear[0], worn[0]]),
+        np.linspace(0.0, _WORN_MOST, _WEAR_STEPS),
+        worn_depth_shares(),
+    )
+    low = np.float32((shares[0] / shares[1]) ** 0.6)
+    depth = np.float32(crater.depth_ratio[0])
+    profile = _profile(worn, radius[None])[0] * low
+    blend = min(_FLOOR_BLEND, depth / 2)
+    inner = _floored(profile, low * rim.max() - depth, np.float32(blend))
+    return np.asarray(np.where(radius < r[int(rim.argmax())], inner, profile), np.float32)
+
+
+def _profile(wear: NDArray[np.float64], radius: NDArray[np.float32]) -> NDArray[np.float32]:
     """Look n worn profiles up at (n, h, w) distances in radii; units of D, fresh depth 0.2."""
     table = worn_profiles()
-    steps = np.minimum(craters.wear / _WORN_MOST, 1.0) * (_WEAR_STEPS - 1)
+    steps = np.minimum(wear / _WORN_MOST, 1.0) * (_WEAR_STEPS - 1)
     step = np.minimum(steps.astype(np.int32), _WEAR_STEPS - 2)
     share = (steps - step).astype(np.float32)[:, None]
     own = table[step] * (1 - share) + table[step + 1] * share
