@@ -354,6 +354,6 @@ def _profile(wear: NDArray[np.float64], radius: NDArray[np.float32]) -> NDArray[
     at = np.minimum(place.astype(np.int32), np.int32(_RADIAL_STEPS - 2))
     rest = np.minimum(place - at, np.float32(1.0))
     at += (np.arange(len(own), dtype=np.int32) * _RADIAL_STEPS)[:, None, None]
-    low = own.reshape(-1)[at]
+    low = own.take(at)
     at += 1
-    return np.asarray(low + (own.reshape(-1)[at] - low) * rest, np.float32)
+    return np.asarray(low + (own.take(at) - low) * rest, np.float32)

@@ -23,7 +23,8 @@ SLOPE = 1.8
 LARGEST_M = 60_000.0
 _LARGE_M = 4000.0
 _DOUBLET_MOST_M = 2000.0
-_LARGE_LASTS = 0.12
+_SLIDING_M = 15_000.0
+_LARGE_LASTS = 0.2
 _WARPED_CELLS = 9.0
 _WEAR_AT = (0.0, 0.1, 0.3, 0.5, 0.75, 1.0)
 
@@ -67,16 +68,16 @@ class Ground:
 
 GROUNDS = {
     "highland": Ground(
-        relief_m=3000.0,
+        relief_m=2800.0,
         hurst=1.25,
-        rough_m=1130.0,
-        albedo=0.17,
-        albedo_hurst=0.45,
-        per_km2=0.035,
-        wear=(0.063, 0.109, 0.134, 0.150, 0.166, 0.195),
+        rough_m=960.0,
+        albedo=0.21,
+        albedo_hurst=0.48,
+        per_km2=0.042,
+        wear=(0.065, 0.112, 0.136, 0.153, 0.17, 0.2),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.35,
-        small=1.9,
+        small=1.6,
         lines=(("scarp", 5.0), ("rille", 3.0), ("ridge", 4.0)),
     ),
     "mare": Ground(
@@ -85,14 +86,14 @@ GROUNDS = {
         rough_m=850.0,
         albedo=0.08,
         albedo_hurst=0.25,
-        per_km2=0.022,
-        wear=(0.05, 0.12, 0.16, 0.192, 0.236, 0.35),
+        per_km2=0.026,
+        wear=(0.055, 0.13, 0.175, 0.208, 0.25, 0.365),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.0,
-        small=2.8,
+        small=2.2,
         lines=(("ridge", 8.0), ("rille", 3.0), ("scarp", 3.0)),
-        flood=0.57,
-        lava_albedo=0.83,
+        flood=0.6,
+        lava_albedo=0.87,
     ),
 }
 
@@ -191,21 +192,24 @@ def population(
         parts.append(replace(_clustered(some, rng), wear=worn, ratio=ratio))
     whole = joined(*parts)
     whole = joined(whole, _partners(whole, rng))
-    return whole.pick(~_erased(whole, rng))
+    return whole.pick(~_erased(whole))
 
 
-def _erased(craters: Craters, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _erased(craters: Craters) -> NDArray[np.bool_]:
     """Return which craters a larger one has wiped out: it came later, or its walls slid."""
     gone = np.zeros(len(craters), bool)
     # Relief of a crater goes in a time that grows with its diameter.
     age = craters.wear * craters.diameter_m
-    slid = rng.random(len(craters)) < 0.8
-    for k in np.flatnonzero(craters.diameter_m > _LARGE_M):
-        distance = np.hypot(craters.x_m - craters.x_m[k], craters.y_m - craters.y_m[k])
-        r = distance / (craters.diameter_m[k] / 2)
-        smaller = craters.diameter_m < 0.6 * craters.diameter_m[k]
-        wall = slid & (r > 0.45) & (r < 1.1) & (craters.wear[k] < 0.25)
-        gone |= smaller & (((r < 1) & (age > age[k])) | wall)
+    column = np.argsort(craters.x_m)
+    sorted_m = craters.x_m[column]
+    for k in np.flatnonzero(craters.diameter_m > _LARGE_M / 2):
+        x_m, radius = craters.x_m[k], craters.diameter_m[k] / 2
+        near = column[slice(*np.searchsorted(sorted_m, (x_m - 1.2 * radius, x_m + 1.2 * radius)))]
+        r = np.hypot(craters.x_m[near] - x_m, craters.y_m[near] - craters.y_m[k]) / radius
+        high, low = (1.15, 0.4) if radius < _SLIDING_M else (1.05, 0.75)
+        wall = (r > low) & (r < high)
+        smaller = craters.diameter_m[near] < 0.6 * craters.diameter_m[k]
+        gone[near] |= smaller & (((r < 1) & (age[near] > age[k])) | wall)
     return gone
 
 
