@@ -70,9 +70,7 @@ def label_lines(ellipses: Sequence[Ellipse]) -> list[str]:
     lines = []
     for e in ellipses:
         wide = e.angle_deg < 45
-        half_w, half_h = (
-            (e.semi_major, e.semi_minor) if wide else (e.semi_minor, e.semi_major)
-        )
+        half_w, half_h = (e.semi_major, e.semi_minor) if wide else (e.semi_minor, e.semi_major)
         left, right = max(0.0, e.x + 0.5 - half_w), min(float(TILE_PX), e.x + 0.5 + half_w)
         top, bottom = max(0.0, e.y + 0.5 - half_h), min(float(TILE_PX), e.y + 0.5 + half_h)
         box = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
@@ -89,9 +87,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first tile")
     parser.add_argument("--sun", choices=("left", "right"), default="right")
     options = parser.parse_args()
-    write_tiles(
-        options.root, options.tiles, options.valid, first=options.first, sun=options.sun
-    )
+    write_tiles(options.root, options.tiles, options.valid, first=options.first, sun=options.sun)
 
 
 if __name__ == "__main__":

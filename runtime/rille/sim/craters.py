@@ -19,6 +19,7 @@ STEADY = 0.38
 _WORN_MOST = 4 * STEADY
 _WEAR_STEPS = 93
 _FLOOR_BLEND = 0.03
+_TAIL_FROM = 1.25
 _FLAT_FLOOR_M = 4_000.0
 _LARGE_WEAR = 0.35
 _STAMP_CELLS = (4, 6, 9, 13, 18)
@@ -197,18 +198,19 @@ def sample_craters(
 def fresh_profile(r: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the height of a fresh crater of depth 0.2 D, in units of D, at r radii.
 
-    Polynomials of Fassett and Thomson (2014, eq. 4) inside, on the rim and outside to 1.5 radii,
-    the bowl closed by a round floor at rim height less 0.2, then an r^-3 tail that ends at
-    `REACH`.
+    Polynomials of Fassett and Thomson (2014, eq. 4) inside, on the rim and outside to 1.25 radii,
+    the bowl closed by a round floor at rim height less 0.2, then an r^-5 tail that ends at
+    `REACH`: their polynomial ends at 1.5 radii with a bend that shows under a low Sun.
     """
     inside = -0.228809953 + 0.227533882 * r + 0.083116795 * r**2 - 0.039499407 * r**3
     outside = 0.188253307 - 0.187050452 * r + 0.01844746 * r**2 + 0.01505647 * r**3
-    at_edge = 0.188253307 - 0.187050452 * 1.5 + 0.01844746 * 1.5**2 + 0.01505647 * 1.5**3
-    tail = at_edge * (1.5 / np.maximum(r, 1e-9)) ** 3
-    tail = tail * np.clip((REACH - r) / (REACH - 1.5), 0.0, 1.0)
+    edge = _TAIL_FROM
+    at_edge = 0.188253307 - 0.187050452 * edge + 0.01844746 * edge**2 + 0.01505647 * edge**3
+    tail = at_edge * (edge / np.maximum(r, 1e-9)) ** 5
+    tail = tail * np.clip((REACH - r) / (REACH - edge), 0.0, 1.0)
     height = np.where(r <= 0.98, inside, np.where(r < 1.02, 0.036822095, outside))
-    height = np.where(r > 1.5, tail, height)
-    return _floored(height, 0.036822095 - 0.2, _FLOOR_BLEND)
+    height = np.where(r > edge, tail, height)
+    return np.asarray(_floored(height, 0.036822095 - 0.2, _FLOOR_BLEND), np.float64)
 
 
 def _floored(height: Any, floor: Any, blend: float) -> Any:
@@ -245,6 +247,12 @@ def worn_depth_shares() -> NDArray[np.float64]:
     table = worn_profiles()
     depth = table.max(axis=1) - table[:, 0]
     return np.asarray(depth / depth[0], np.float64)
+
+
+def wear_of_share(share: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the wear that leaves such a share of the fresh depth: `worn_depth_shares` inverted."""
+    wear = np.linspace(0.0, _WORN_MOST, _WEAR_STEPS)
+    return np.asarray(np.interp(share, worn_depth_shares()[::-1], wear[::-1]), np.float64)
 
 
 def stamp_craters(
@@ -290,7 +298,7 @@ def _add_stamps(
 
 
 def _relief(
-    craters: Craters, x_m: NDArray[np.float64], y_m: NDArray[np.float64]
+    craters: Craters, x_m: NDArray[np.floating[Any]], y_m: NDArray[np.floating[Any]]
 ) -> NDArray[np.float32]:
     """Return what n craters add to the ground at (n, 1, w) and (n, h, 1) positions, in metres.
 
@@ -312,13 +320,18 @@ def _relief(
     if a3.any() or a5.any():
         angle = cv2.phase(along.reshape(len(along), -1), across.reshape(len(along), -1))
         angle = angle.reshape(along.shape)
-        radius /= 1 + each(a3) * np.cos(3 * (angle - each(p3))) + each(a5) * np.cos(
-            5 * (angle - each(p5))
+        radius /= (
+            1
+            + each(a3) * np.cos(3 * (angle - each(p3)))
+            + each(a5) * np.cos(5 * (angle - each(p5)))
         )
     profile = _profile(craters.wear, radius)
     scale = craters.diameter_m * fresh_depth_ratio(craters.diameter_m) / 0.2
     for k in np.flatnonzero(craters.diameter_m > _FLAT_FLOOR_M):
-        profile[k], scale[k] = _filled(craters.pick(np.array([k])), radius[k]), craters.diameter_m[k]
+        profile[k], scale[k] = (
+            _filled(craters.pick(np.array([k])), radius[k]),
+            craters.diameter_m[k],
+        )
     return profile * each(scale)
 
 
@@ -336,10 +349,10 @@ def _filled(crater: Craters, radius: NDArray[np.float32]) -> NDArray[np.float32]
         worn_depth_shares(),
     )
     low = np.float32((shares[0] / shares[1]) ** 0.6)
-    depth = np.float32(crater.depth_ratio[0])
+    depth = float(crater.depth_ratio[0])
     profile = _profile(worn, radius[None])[0] * low
     blend = min(_FLOOR_BLEND, depth / 2)
-    inner = _floored(profile, low * rim.max() - depth, np.float32(blend))
+    inner = _floored(profile, np.float32(low * rim.max() - depth), blend)
     return np.asarray(np.where(radius < r[int(rim.argmax())], inner, profile), np.float32)
 
 

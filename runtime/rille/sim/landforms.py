@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Profile = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 _NOISE_CELLS = 256
+_LINE_M = (6_500.0, 29_000.0)
+_LINE_WIDE_M, _LINE_SWAY = 1600.0, 0.12
 _TERRACED_M, _PEAKED_M, _HUMMOCKY_M = 13_000.0, 20_000.0, 5_000.0
 
 
@@ -37,9 +39,9 @@ def add_lines(
     """
     for _ in range(count):
         x, y = rng.uniform(0, len(height), 2)
-        length = float(rng.uniform(100, 450)) * 65.0 / cell_m
+        length = float(rng.uniform(*_LINE_M)) / cell_m
         turn = math.radians(float(rng.uniform(0, 360)))
-        reach = 25.0 * 65.0 / cell_m + 0.12 * length
+        reach = _LINE_WIDE_M / cell_m + _LINE_SWAY * length
         c, s = math.cos(turn), math.sin(turn)
         half_w = abs(c) * length / 2 + abs(s) * reach
         half_h = abs(s) * length / 2 + abs(c) * reach
@@ -70,7 +72,7 @@ def _bends(rng: np.random.Generator, kind: str, length: float) -> NDArray[np.flo
     sway = rng.standard_normal((1, 5)) * (0.015 if straight else 0.06) * length
     wind = rng.standard_normal((1, max(6, int(length / 18)))) * (0.3 if straight else 2.2)
     bends = sum(cv2.resize(part, (257, 1), interpolation=cv2.INTER_CUBIC) for part in (sway, wind))
-    reach = 0.12 * length
+    reach = _LINE_SWAY * length
     return np.asarray(np.clip(np.ravel(bends), -0.7 * reach, 0.7 * reach), np.float32)
 
 
@@ -139,19 +141,32 @@ def weather_large(
         r = np.sqrt(dx * dx + dy * dy).astype(np.float32)
         here = [_cut(n, rng, r.shape, radius) for n in noise]
         part = height[top:bottom, left:right]
-        columns = np.arange(right - left, dtype=np.float32)[None, :]
-        rows = np.arange(bottom - top, dtype=np.float32)[:, None]
-        stray = np.clip((1.45 - r) * 4, 0, 1) * np.float32(radius * rng.uniform(0.012, 0.035))
-        moved = cv2.remap(
-            np.ascontiguousarray(part),
-            columns + here[0] * stray,
-            rows + here[1] * stray,
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-        part[:] = moved
+        stray = np.clip((1.45 - r) * 4, 0, 1) * np.float32(radius * rng.uniform(0.012, 0.028))
+        part[:] = _displaced(np.ascontiguousarray(part), here[0] * stray, here[1] * stray)
         youth = float(np.exp(-craters.wear[k] / 0.06))
         part += _inner_forms(r, here, float(craters.diameter_m[k]), rng) * np.float32(youth)
+
+
+def _displaced(
+    part: NDArray[np.float32], dx: NDArray[np.float32], dy: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the heights (dx, dy) cells away from each cell.
+
+    `cv2.remap` knows 32 places between two cells: on a wall its steps show as ribs.
+    """
+    rows, columns = part.shape
+    x = np.clip(np.arange(columns, dtype=np.float32)[None, :] + dx, 0, columns - 1.001)
+    y = np.clip(np.arange(rows, dtype=np.float32)[:, None] + dy, 0, rows - 1.001)
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    x -= column
+    y -= row
+    at = row * np.int32(columns) + column
+    upper = part.take(at)
+    upper += (part.take(at + 1) - upper) * x
+    at += columns
+    lower = part.take(at)
+    lower += (part.take(at + 1) - lower) * x
+    return np.asarray(upper + (lower - upper) * y, np.float32)
 
 
 def _cut(
@@ -161,7 +176,10 @@ def _cut(
     side = max(8, min(_NOISE_CELLS - 1, int(64 * max(shape) / radius)))
     row, column = rng.integers(0, _NOISE_CELLS - side, 2)
     part = noise[row : row + side, column : column + side]
-    return cv2.resize(part, shape[::-1], interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+    large = cv2.resize(part, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    # Cubic pieces show their joints as a comb where they are several cells long.
+    joint = max(shape) / side
+    return cv2.GaussianBlur(large, (0, 0), 0.5 * joint) if joint > 1.5 else large  # type: ignore[return-value]
 
 
 def _inner_forms(
@@ -181,6 +199,6 @@ def _inner_forms(
         forms = forms + wall * np.sin(phase) * np.clip(noise[1], 0, 1) * np.float32(0.004)
     if diameter_m > _PEAKED_M:
         high = 0.0006 * (diameter_m / 1000.0) ** 1.97 * 1000.0 / diameter_m
-        jagged = np.clip(1 - r / 0.17 + 0.35 * noise[1], 0, None)
-        forms = forms + jagged * np.float32(high) * (r < 0.5)
+        jagged = np.exp(-np.square(r / 0.14)) * np.clip(1.1 + 0.4 * noise[1], 0.4, None)
+        forms = forms + jagged * np.float32(high)
     return np.asarray(forms * np.float32(diameter_m), np.float32)

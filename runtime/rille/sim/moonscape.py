@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from rille.sim.craters import Craters, SizeLaw, joined, sample_craters, stamp_craters
+from rille.sim.craters import (
+    Craters,
+    SizeLaw,
+    fresh_depth_ratio,
+    joined,
+    sample_craters,
+    stamp_craters,
+    wear_of_share,
+)
 from rille.sim.landforms import add_lines, weather_large
 from rille.sim.relief import fractal
 
@@ -18,8 +26,9 @@ if TYPE_CHECKING:
 
 LABELLED_M = 1000.0
 """Craters from this diameter on are in catalogues made on 100 m/px mosaics."""
-SLOPE = 1.8
-"""Exponent of the cumulative law of sizes; catalogues from orbit show 1.7 to 1.9."""
+SLOPE = 1.88
+"""Exponent of the cumulative law of sizes before large craters wipe small ones out: 1.7 to 1.9,
+as in catalogues from orbit, is left."""
 LARGEST_M = 60_000.0
 _LARGE_M = 4000.0
 _DOUBLET_MOST_M = 2000.0
@@ -37,7 +46,7 @@ class Ground:
         relief_m: standard deviation of the longest waves of the relief.
         hurst: Hurst exponent of the relief.
         rough_m: standard deviation of massifs' longest waves.
-        albedo: standard deviation of the longest waves of the albedo, as a share.
+        albedo: standard deviation of the longest waves of the albedo's logarithm.
         albedo_hurst: Hurst exponent of the albedo.
         per_km2: craters of 1 km and more a square kilometre.
         wear: wear of craters of 1 km and more at the shares 0, .1, .3, .5, .75 and 1 of them.
@@ -68,32 +77,32 @@ class Ground:
 
 GROUNDS = {
     "highland": Ground(
-        relief_m=2800.0,
+        relief_m=2500.0,
         hurst=1.25,
-        rough_m=960.0,
+        rough_m=1000.0,
         albedo=0.21,
         albedo_hurst=0.48,
         per_km2=0.042,
-        wear=(0.065, 0.112, 0.136, 0.153, 0.17, 0.2),
+        wear=(0.08, 0.121, 0.141, 0.155, 0.169, 0.195),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.35,
-        small=1.6,
+        small=1.45,
         lines=(("scarp", 5.0), ("rille", 3.0), ("ridge", 4.0)),
     ),
     "mare": Ground(
-        relief_m=1000.0,
+        relief_m=800.0,
         hurst=1.25,
-        rough_m=850.0,
+        rough_m=950.0,
         albedo=0.08,
         albedo_hurst=0.25,
         per_km2=0.026,
-        wear=(0.055, 0.13, 0.175, 0.208, 0.25, 0.365),
+        wear=(0.06, 0.136, 0.178, 0.208, 0.25, 0.365),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.0,
-        small=2.2,
+        small=2.0,
         lines=(("ridge", 8.0), ("rille", 3.0), ("scarp", 3.0)),
-        flood=0.6,
-        lava_albedo=0.87,
+        flood=0.68,
+        lava_albedo=0.89,
     ),
 }
 
@@ -139,9 +148,8 @@ def make_moonscape(
     side_m = cells * cell_m
     height = fractal(rng, cells, ground.relief_m, ground.hurst)
     _add_massifs(height, rng, ground.rough_m)
-    albedo = 1.0 + fractal(rng, cells, ground.albedo, ground.albedo_hurst)
-    if ground.flood:
-        _flood(height, albedo, rng, ground, side_m, cell_m)
+    albedo = np.exp(fractal(rng, cells, ground.albedo, ground.albedo_hurst))
+    islands = _flood(height, albedo, rng, ground, side_m, cell_m) if ground.flood else None
     # Maps of 102 km at 50 m have as many of them as are asked for on 100 km x 100 km.
     for kind, per_square in ground.lines:
         count = int(rng.poisson(per_square * (side_m / 100_000.0) ** 2))
@@ -153,7 +161,9 @@ def make_moonscape(
     weather_large(height, craters.pick(big), rng, cell_m)
     stamp_craters(height, craters.pick(~big), cell_m)
     haloed = _halos(albedo, craters, rng, ground.halo, cell_m)
-    return Moonscape(height, np.asarray(albedo, np.float32), craters, haloed)
+    if islands is not None:
+        craters = joined(islands, craters)
+    return Moonscape(height, albedo, craters, haloed)
 
 
 def population(
@@ -232,7 +242,7 @@ def _clustered(craters: Craters, rng: np.random.Generator) -> Craters:
 def _partners(craters: Craters, rng: np.random.Generator) -> Craters:
     """Return second craters of doublets: as worn, nearly as large, overlapping or touching."""
     small = craters.diameter_m < _DOUBLET_MOST_M
-    chosen = craters.pick(small & (rng.random(len(craters)) < 0.075))
+    chosen = craters.pick(small & (rng.random(len(craters)) < 0.045))
     count = len(chosen)
     size = chosen.diameter_m * rng.uniform(0.7, 1.0, count)
     size = np.maximum(size, np.where(chosen.diameter_m >= LABELLED_M, LABELLED_M, 0.0))
@@ -264,13 +274,18 @@ def _flood(
     ground: Ground,
     side_m: float,
     cell_m: float,
-) -> None:
-    """Let lava stand in the low ground: a plain from which massifs and old rims rise."""
+) -> Craters:
+    """Let lava stand in the low ground: a plain from which massifs and old rims rise.
+
+    Returns:
+        The old craters whose rims still stand out, as worn as their depth above the lava says.
+    """
     old = population(rng, ground, side_m, density=0.25, smallest_m=3000.0)
     stamp_craters(height, replace(old, wear=old.wear * 0.3), cell_m)
     level = float(np.quantile(height[::8, ::8], ground.flood))
+    islands = _standing_out(old, height, level, cell_m)
     above = height - np.float32(level)
-    plain = fractal(rng, len(height), 85.0, 1.0, points=32)
+    plain = fractal(rng, len(height), 120.0, 1.0, points=32)
     plain += fractal(rng, len(height), 60.0, 1.0, points=8)
     lava = 1 / (1 + np.exp(np.clip((above - 60) / 30, -30, 30)))
     # Lava wets the foot of what it floods: the slope begins without a step.
@@ -279,6 +294,26 @@ def _flood(
     height[:] = level + rise + plain * lava
     stain = cv2.GaussianBlur(np.asarray(lava, np.float32), (0, 0), 600.0 / cell_m)
     albedo *= 1 - (1 - np.float32(ground.lava_albedo)) * stain
+    return islands
+
+
+def _standing_out(
+    old: Craters, height: NDArray[np.float32], level: float, cell_m: float
+) -> Craters:
+    """Return the craters most of whose rim is higher than a level, with the wear they seem of."""
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]
+    last = len(height) - 1
+    column = (old.x_m + np.cos(turn) * old.diameter_m / 2) / cell_m
+    row = (old.y_m + np.sin(turn) * old.diameter_m / 2) / cell_m
+    inside = ((column >= 0) & (column <= last) & (row >= 0) & (row <= last)).all(axis=0)
+    at = np.clip(np.rint([row, column]), 0, last).astype(np.intp)
+    rim = height[at[0], at[1]]
+    kept = np.flatnonzero(inside & ((rim > level + 40.0).mean(axis=0) > 0.7))
+    middle = np.rint([old.y_m[kept] / cell_m, old.x_m[kept] / cell_m]).astype(np.intp)
+    floor = np.maximum(height[middle[0], middle[1]], level)
+    share = (rim[:, kept].mean(axis=0) - floor) / old.diameter_m[kept]
+    share /= fresh_depth_ratio(old.diameter_m[kept])
+    return replace(old.pick(kept), wear=wear_of_share(share))
 
 
 def _emplace(height: NDArray[np.float32], crater: Craters, cell_m: float) -> None:

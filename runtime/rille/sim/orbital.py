@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from rille.ellipse import Ellipse
-from rille.sim.light import cast_shadows, shade
 from rille.sim.moonscape import GROUNDS, LABELLED_M, make_moonscape
+from rille.sim.scene import illuminate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,17 +27,20 @@ TILE_PX = 416
 PX_M = 100.0
 TILES_A_SCENE = 9
 SUN_WITHIN_DEG = 20.0
-SUN_ELEVATION_DEG = (15.0, 50.0)
+SUN_ELEVATIONS_DEG = (15.0, 22.0, 24.7, 26.5, 28.5, 31.5, 50.0)
+"""At the shares 0, .1, .3, .5, .7, .9 and 1 of the scenes."""
 STRETCH = (1.0, 1.41)
 LARGE = 4.0
 PSF_PX = 0.42
-GAMMA = 1.7
+GAMMA = 1.65
+"""Brightness of the mosaic rises faster than that of the ground: its stretch is not published, and
+contrast, spread and skew of the real tiles ask for this."""
+_GOLDEN = 0.6180339887
 _CELLS = 2048
 _CELL_M = 65.0
 _TILE_CELLS = 640
-_FILL = 0.0028
 _MARE_SHARE = 0.4
-_NOISE_DN = 1.5
+_NOISE_DN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +85,12 @@ def orbital_scene(
     drawn = "mare" if rng.random() < _MARE_SHARE else "highland"
     ground = ground or drawn
     azimuth = rng.uniform(-SUN_WITHIN_DEG, SUN_WITHIN_DEG) + (180.0 if sun == "left" else 0.0)
-    low, high = SUN_ELEVATION_DEG
-    elevation = low + (high - low) * rng.beta(4.0, 8.0)
+    # Neighbouring seeds share the range of elevations evenly among them.
+    share = (scene_seed + 0.5) * _GOLDEN % 1.0
+    elevation = float(np.interp(share, (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0), SUN_ELEVATIONS_DEG))
     density = float(np.exp(rng.normal(0.0, 0.25)))
     made = make_moonscape(rng, GROUNDS[ground], _CELLS, _CELL_M, density=density, large=large)
-    light = shade(made.height, _CELL_M, azimuth, elevation)
-    light *= cast_shadows(made.height, _CELL_M, azimuth, elevation)
-    radiance = (light + np.float32(_FILL)) * made.albedo
+    radiance = illuminate(made, _CELL_M, azimuth, elevation)
     return OrbitalScene(radiance, made.craters, made.haloed, ground, azimuth, elevation)
 
 
