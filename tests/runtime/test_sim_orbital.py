@@ -138,8 +138,8 @@ def test_texture_is_that_of_the_real_tiles(looks: tuple[Look, Look]) -> None:
     made, real = looks
     np.testing.assert_allclose(made.octaves_db, real.octaves_db, atol=1.5)
     assert made.spread == pytest.approx(real.spread, abs=0.04)
-    assert made.skew == pytest.approx(real.skew, abs=0.4)
-    assert 0.3 < made.skew < 1.2
+    low, high = (0.6, 1.2) if real.skew > 0.6 else (real.skew - 0.15, real.skew + 0.15)
+    assert low <= made.skew <= high
 
 
 def test_the_real_tiles_measure_as_stated(data_root: Callable[[str], Path]) -> None:
@@ -176,40 +176,48 @@ def test_sizes_follow_the_catalogues(ground: str) -> None:
 
 
 def test_a_tile_for_training_has_labels_like_a_catalogue() -> None:
-    """Requirement 4: number, stretch, and three times the natural share of large craters."""
-    shares = {}
+    """Requirement 4: 5 to 80 labels, all stretched alike by 1 to 1.41."""
+    numbers, stretches = [], []
+    for seed in range(4 * orbital.TILES_A_SCENE):
+        _, ellipses, diameters = orbital.tile(seed)
+        numbers.append(len(ellipses))
+        ratios = [
+            (e.semi_major / e.semi_minor) ** (1 if e.angle_deg < 45 else -1) for e in ellipses
+        ]
+        assert np.ptp(ratios) < 1e-6
+        stretches.append(ratios[0])
+        assert (diameters >= LABELLED_M).all() and len(diameters) == len(ellipses)
+    assert np.percentile(numbers, 3) >= 5 and np.percentile(numbers, 97) <= 80
+    assert 0.99 < min(stretches) < 1.1 and 1.3 < max(stretches) < 1.42
+
+
+@pytest.mark.parametrize("ground", ["highland", "mare"])
+def test_large_craters_have_three_times_their_natural_share(ground: str) -> None:
+    """Requirement 4."""
+    shares = []
     for large in (1.0, orbital.LARGE):
-        numbers, diameters = [], []
-        for seed in range(0, 4 * orbital.TILES_A_SCENE, orbital.TILES_A_SCENE):
-            scene = orbital.orbital_scene(orbital.scene_of(seed), large=large)
-            d = scene.craters.diameter_m
-            diameters += list(d[d >= LABELLED_M])
-            for part in range(orbital.TILES_A_SCENE):
-                _, ellipses, sizes = orbital.tile(seed + part, large=large)
-                numbers.append(len(ellipses))
-                ratios = [
-                    (e.semi_major / e.semi_minor) ** (1 if e.angle_deg < 45 else -1)
-                    for e in ellipses
-                ]
-                assert np.ptp(ratios) < 1e-6 and 0.99 < ratios[0] < 1.42
-                assert (sizes >= LABELLED_M).all() and len(sizes) == len(ellipses)
-        assert np.percentile(numbers, 3) >= 5 and np.percentile(numbers, 97) <= 80
-        shares[large] = float((np.array(diameters) > 4000.0).mean())
-    assert shares[orbital.LARGE] / shares[1.0] == pytest.approx(3.0, abs=0.6)
+        c = population(
+            np.random.default_rng(9), GROUNDS[ground], 400_000.0, large=large, smallest_m=LABELLED_M
+        )
+        shares.append(float((c.diameter_m > 4000.0).mean()))
+    assert shares[1] / shares[0] == pytest.approx(3.0, abs=0.5)
 
 
 def test_the_sun_stands_on_one_side_and_halos_are_rare() -> None:
     """Requirement 5."""
     sides = {"left": 180.0, "right": 0.0}
-    for seed in range(3):
+    for seed in range(2):
         side = "left" if seed % 2 else "right"
         scene = orbital.orbital_scene(seed, sun=side)
         assert abs(scene.sun_azimuth_deg - sides[side]) <= 20
         assert 15 <= scene.sun_elevation_deg <= 50
         assert scene.haloed <= 0.03 * (scene.craters.diameter_m >= LABELLED_M).sum()
-        pixels, ellipses, _ = orbital.tile(seed * orbital.TILES_A_SCENE, sun=side)
         sign = 1.0 if side == "left" else -1.0
-        assert np.median(contrasts(pixels.astype(np.float32), ellipses, sign)) > 0.1
+        found = []
+        for part in range(orbital.TILES_A_SCENE):
+            pixels, ellipses, _ = orbital.tile(seed * orbital.TILES_A_SCENE + part, sun=side)
+            found += contrasts(pixels.astype(np.float32), ellipses, sign)
+        assert np.mean(np.array(found) > 0) > 0.85
 
 
 def test_ghosts_are_in_the_list() -> None:

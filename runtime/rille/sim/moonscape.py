@@ -77,12 +77,12 @@ class Ground:
 
 GROUNDS = {
     "highland": Ground(
-        relief_m=2500.0,
+        relief_m=2700.0,
         hurst=1.25,
-        rough_m=1000.0,
-        albedo=0.21,
+        rough_m=1080.0,
+        albedo=0.23,
         albedo_hurst=0.48,
-        per_km2=0.042,
+        per_km2=0.04,
         wear=(0.08, 0.121, 0.141, 0.155, 0.169, 0.195),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.35,
@@ -102,7 +102,7 @@ GROUNDS = {
         small=2.0,
         lines=(("ridge", 8.0), ("rille", 3.0), ("scarp", 3.0)),
         flood=0.68,
-        lava_albedo=0.89,
+        lava_albedo=0.87,
     ),
 }
 
@@ -224,9 +224,9 @@ def _erased(craters: Craters) -> NDArray[np.bool_]:
 
 
 def _clustered(craters: Craters, rng: np.random.Generator) -> Craters:
-    """Move a seventh of the craters into groups, as secondaries of a far impact lie."""
+    """Move a ninth of the craters into groups, as secondaries of a far impact lie."""
     groups = max(1, len(craters) // 90)
-    moved = np.flatnonzero(rng.random(len(craters)) < 0.14)
+    moved = np.flatnonzero(rng.random(len(craters)) < 0.11)
     if not len(moved):
         return craters
     heads = rng.integers(0, len(craters), groups)
@@ -242,7 +242,7 @@ def _clustered(craters: Craters, rng: np.random.Generator) -> Craters:
 def _partners(craters: Craters, rng: np.random.Generator) -> Craters:
     """Return second craters of doublets: as worn, nearly as large, overlapping or touching."""
     small = craters.diameter_m < _DOUBLET_MOST_M
-    chosen = craters.pick(small & (rng.random(len(craters)) < 0.045))
+    chosen = craters.pick(small & (rng.random(len(craters)) < 0.03))
     count = len(chosen)
     size = chosen.diameter_m * rng.uniform(0.7, 1.0, count)
     size = np.maximum(size, np.where(chosen.diameter_m >= LABELLED_M, LABELLED_M, 0.0))

@@ -30,7 +30,7 @@ SUN_WITHIN_DEG = 20.0
 SUN_ELEVATIONS_DEG = (15.0, 22.0, 24.7, 26.5, 28.5, 31.5, 50.0)
 """At the shares 0, .1, .3, .5, .7, .9 and 1 of the scenes."""
 STRETCH = (1.0, 1.41)
-LARGE = 4.0
+LARGE = 3.2
 PSF_PX = 0.42
 GAMMA = 1.65
 """Brightness of the mosaic rises faster than that of the ground: its stretch is not published, and
@@ -88,7 +88,7 @@ def orbital_scene(
     # Neighbouring seeds share the range of elevations evenly among them.
     share = (scene_seed + 0.5) * _GOLDEN % 1.0
     elevation = float(np.interp(share, (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0), SUN_ELEVATIONS_DEG))
-    density = float(np.exp(rng.normal(0.0, 0.25)))
+    density = float(np.exp(rng.normal(0.0, 0.2)))
     made = make_moonscape(rng, GROUNDS[ground], _CELLS, _CELL_M, density=density, large=large)
     radiance = illuminate(made, _CELL_M, azimuth, elevation)
     return OrbitalScene(radiance, made.craters, made.haloed, ground, azimuth, elevation)
