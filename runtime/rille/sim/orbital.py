@@ -29,7 +29,7 @@ TILES_A_SCENE = 9
 SUN_WITHIN_DEG = 20.0
 SUN_ELEVATIONS_DEG = (15.0, 22.0, 24.7, 26.5, 28.5, 31.5, 50.0)
 """At the shares 0, .1, .3, .5, .7, .9 and 1 of the scenes."""
-STRETCH = (1.0, 1.41)
+LATITUDE_DEG = 45.0
 LARGE = 3.2
 PSF_PX = 0.42
 GAMMA = 1.65
@@ -113,7 +113,8 @@ def tile(
     scene = orbital_scene(scene_of(seed), ground, sun, large)
     rng = np.random.default_rng([seed, 12])
     row, column = divmod(seed % TILES_A_SCENE, 3)
-    stretch = rng.uniform(*STRETCH)
+    # On an equirectangular map circles widen with the latitude.
+    stretch = 1.0 / np.cos(np.radians(rng.uniform(0.0, LATITUDE_DEG)))
     width = round(_TILE_CELLS / stretch)
     top = row * _TILE_CELLS + int(rng.integers(0, 64))
     left = column * _TILE_CELLS + int(rng.integers(0, _CELLS - 2 * _TILE_CELLS - _TILE_CELLS))
