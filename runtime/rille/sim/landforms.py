@@ -196,7 +196,7 @@ def _inner_forms(
     if diameter_m > _TERRACED_M:
         steps = float(rng.uniform(1.5, 2.5))
         phase = steps * (r + np.float32(0.07) * noise[0]) * 2 * math.pi / 0.55
-        forms = forms + wall * np.sin(phase) * np.clip(noise[1], 0, 1) * np.float32(0.004)
+        forms = forms + wall * np.sin(phase) * np.clip(noise[1], 0, 1) * np.float32(0.0025)
     if diameter_m > _PEAKED_M:
         high = 0.0006 * (diameter_m / 1000.0) ** 1.97 * 1000.0 / diameter_m
         jagged = np.exp(-np.square(r / 0.14)) * np.clip(1.1 + 0.4 * noise[1], 0.4, None)
