@@ -14,8 +14,16 @@ if TYPE_CHECKING:
 
 REACH = 2.6
 """A crater changes the ground out to this many radii."""
-_WORN_MOST = 0.38
-_WEAR_STEPS = 24
+STEADY = 0.38
+"""Wear of the oldest craters that a saturated surface still shows."""
+_WORN_MOST = 4 * STEADY
+_WEAR_STEPS = 93
+_FLOOR_BLEND = 0.03
+_TAIL_FROM = 1.25
+_FLAT_FLOOR_M = 4_000.0
+_LARGE_WEAR = 0.35
+_STAMP_CELLS = (4, 6, 9, 13, 18)
+_STAMPS = 512
 _RADIAL_STEPS = 161
 _LOBE_SIGMA = (0.025, 0.018)
 
@@ -66,7 +74,7 @@ class Craters:
         diameter_m: rim-to-rim diameter (geometric mean of both axes).
         ratio: minor over major axis, 0.9 to 1.
         angle_deg: direction of the major axis from +x towards +y.
-        wear: diffusion age kappa t / R^2, 0 (fresh) to 0.38 (steady state).
+        wear: diffusion age kappa t / R^2, 0 (fresh) to 0.38 (steady state), for ghosts to 1.52.
         lobes: (n, 4) a3, p3, a5, p5; phases in radians.
     """
 
@@ -168,7 +176,7 @@ def sample_craters(
     most, least = law.larger(sizes_m[0]), law.larger(sizes_m[1])
     count = int(rng.poisson(density * (most - least) * (2 * half_m / 1000.0) ** 2))
     diameter_m = law.diameter(most - rng.random(count) * (most - least))
-    wear = rng.uniform(0.0, _WORN_MOST, count)
+    wear = rng.uniform(0.0, STEADY, count)
     wear[rng.random(count) < young] *= 0.1
     x_m, y_m = centre_m + rng.uniform(-half_m, half_m, (2, count))
     lobes = np.zeros((count, 4))
@@ -190,22 +198,32 @@ def sample_craters(
 def fresh_profile(r: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the height of a fresh crater of depth 0.2 D, in units of D, at r radii.
 
-    Polynomials of Fassett and Thomson (2014, eq. 4) inside, on the rim and outside to 1.5 radii,
-    the floor cut flat at rim height less 0.2, then an r^-3 tail that ends at `REACH`.
+    Polynomials of Fassett and Thomson (2014, eq. 4) inside, on the rim and outside to 1.25 radii,
+    the bowl closed by a round floor at rim height less 0.2, then an r^-5 tail that ends at
+    `REACH`: their polynomial ends at 1.5 radii with a bend that shows under a low Sun.
     """
     inside = -0.228809953 + 0.227533882 * r + 0.083116795 * r**2 - 0.039499407 * r**3
     outside = 0.188253307 - 0.187050452 * r + 0.01844746 * r**2 + 0.01505647 * r**3
-    at_edge = 0.188253307 - 0.187050452 * 1.5 + 0.01844746 * 1.5**2 + 0.01505647 * 1.5**3
-    tail = at_edge * (1.5 / np.maximum(r, 1e-9)) ** 3
-    tail = tail * np.clip((REACH - r) / (REACH - 1.5), 0.0, 1.0)
+    edge = _TAIL_FROM
+    at_edge = 0.188253307 - 0.187050452 * edge + 0.01844746 * edge**2 + 0.01505647 * edge**3
+    tail = at_edge * (edge / np.maximum(r, 1e-9)) ** 5
+    tail = tail * np.clip((REACH - r) / (REACH - edge), 0.0, 1.0)
     height = np.where(r <= 0.98, inside, np.where(r < 1.02, 0.036822095, outside))
-    height = np.where(r > 1.5, tail, height)
-    return np.maximum(height, 0.036822095 - 0.2)
+    height = np.where(r > edge, tail, height)
+    return np.asarray(_floored(height, 0.036822095 - 0.2, _FLOOR_BLEND), np.float64)
+
+
+def _floored(height: Any, floor: Any, blend: float) -> Any:
+    """Return the greater of height and floor, rounded where they meet within about `blend`."""
+    above = height - floor
+    # Exactly the floor where the height lies twice the blend or more below it.
+    lift = np.clip(above / (2 * blend), -1.0, 1.0)
+    return floor + np.where(lift < 1.0, blend * (lift + 1.0) ** 2 / 2, above)
 
 
 @lru_cache(maxsize=1)
 def worn_profiles() -> NDArray[np.float32]:
-    """Return (wear, radius) heights in units of D for wear 0..0.38 and radius 0..`REACH`.
+    """Return (wear, radius) heights in units of D for wear 0..1.52 and radius 0..`REACH`.
 
     Linear diffusion of a landscape is a Gaussian blur of sigma = sqrt(2 kappa t), here in units
     of the radius.
@@ -231,6 +249,12 @@ def worn_depth_shares() -> NDArray[np.float64]:
     return np.asarray(depth / depth[0], np.float64)
 
 
+def wear_of_share(share: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the wear that leaves such a share of the fresh depth: `worn_depth_shares` inverted."""
+    wear = np.linspace(0.0, _WORN_MOST, _WEAR_STEPS)
+    return np.asarray(np.interp(share, worn_depth_shares()[::-1], wear[::-1]), np.float64)
+
+
 def stamp_craters(
     height: NDArray[np.float32], craters: Craters, cell_m: float, corner_m: float = 0.0
 ) -> None:
@@ -242,33 +266,107 @@ def stamp_craters(
         cell_m: side of a cell in metres.
         corner_m: both coordinates of the first cell's centre.
     """
-    table = worn_profiles()
-    steps = craters.wear / _WORN_MOST * (_WEAR_STEPS - 1)
-    scale = craters.diameter_m * fresh_depth_ratio(craters.diameter_m) / 0.2
-    turn = np.radians(craters.angle_deg)
+    reach = REACH * craters.reach_m / cell_m
+    for cells, floor in zip(_STAMP_CELLS, (0, *_STAMP_CELLS), strict=False):
+        small = np.flatnonzero((reach < cells) & (reach >= floor))
+        for start in range(0, len(small), _STAMPS):
+            some = craters.pick(small[start : start + _STAMPS])
+            _add_stamps(height, some, cell_m, corner_m, cells)
     columns, rows = (craters.x_m - corner_m) / cell_m, (craters.y_m - corner_m) / cell_m
-    for k in range(len(craters)):
-        major = craters.diameter_m[k] / 2 / np.sqrt(craters.ratio[k]) / cell_m
-        x, y, reach = columns[k], rows[k], REACH * major * 1.1
-        left, right = max(0, int(x - reach)), min(height.shape[1], int(x + reach) + 2)
-        top, bottom = max(0, int(y - reach)), min(height.shape[0], int(y + reach) + 2)
-        if left >= right or top >= bottom:
-            continue
-        dx = (np.arange(left, right, dtype=np.float32) - np.float32(x))[None, :]
-        dy = (np.arange(top, bottom, dtype=np.float32) - np.float32(y))[:, None]
-        c, s = np.float32(np.cos(turn[k]) / major), np.float32(np.sin(turn[k]) / major)
-        along, across = dx * c + dy * s, (dy * c - dx * s) / np.float32(craters.ratio[k])
-        radius = cv2.magnitude(along, across)
-        a3, p3, a5, p5 = craters.lobes[k]
-        if a3 or a5:
-            angle = cv2.phase(along, across)
-            radius = radius / (1 + a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5)))
-        radius = np.float32((_RADIAL_STEPS - 1) / REACH) * radius
-        step = int(steps[k])
-        share = np.float32(steps[k] - step)
-        profile = table[step] * (1 - share) + table[min(step + 1, _WEAR_STEPS - 1)] * share
-        at = np.minimum(radius.astype(np.int32), _RADIAL_STEPS - 2)
-        rest = np.minimum(radius - at, 1.0)
-        height[top:bottom, left:right] += (
-            profile[at] * (1 - rest) + profile[at + 1] * rest
-        ) * np.float32(scale[k])
+    for k in np.flatnonzero(reach >= _STAMP_CELLS[-1]):
+        left, right = max(0, int(columns[k] - reach[k])), int(columns[k] + reach[k]) + 2
+        top, bottom = max(0, int(rows[k] - reach[k])), int(rows[k] + reach[k]) + 2
+        part = height[top : max(bottom, 0), left : max(right, 0)]
+        if part.size:
+            x_m = np.arange(left, left + part.shape[1])[None, None, :] * cell_m + corner_m
+            y_m = np.arange(top, top + part.shape[0])[None, :, None] * cell_m + corner_m
+            part += _relief(craters.pick(np.array([k])), x_m, y_m)[0]
+
+
+def _add_stamps(
+    height: NDArray[np.float32], craters: Craters, cell_m: float, corner_m: float, cells: int
+) -> None:
+    """Add craters that change at most `cells` cells on each side of their middle, all at once."""
+    around = np.arange(-cells, cells + 1)
+    column = np.rint((craters.x_m - corner_m) / cell_m).astype(np.intp)[:, None, None] + around
+    row = np.rint((craters.y_m - corner_m) / cell_m).astype(np.intp)[:, None, None]
+    row = row + around[:, None]
+    relief = _relief(craters, column * cell_m + corner_m, row * cell_m + corner_m)
+    inside = (row >= 0) & (row < len(height)) & (column >= 0) & (column < height.shape[1])
+    at = row * height.shape[1] + column
+    np.add.at(height.reshape(-1), at[inside], relief[inside])
+
+
+def _relief(
+    craters: Craters, x_m: NDArray[np.floating[Any]], y_m: NDArray[np.floating[Any]]
+) -> NDArray[np.float32]:
+    """Return what n craters add to the ground at (n, 1, w) and (n, h, 1) positions, in metres.
+
+    Small craters are blurred and, in loose ground, flatter as a whole; large ones see `_filled`.
+    """
+
+    def each(column: NDArray[np.float64]) -> NDArray[np.float32]:
+        return column.astype(np.float32)[:, None, None]
+
+    turn = np.radians(craters.angle_deg)
+    major = craters.diameter_m / 2 / np.sqrt(craters.ratio)
+    dx = (x_m - craters.x_m[:, None, None]).astype(np.float32)
+    dy = (y_m - craters.y_m[:, None, None]).astype(np.float32)
+    c, s = np.cos(turn) / major, np.sin(turn) / major
+    along = dx * each(c) + dy * each(s)
+    across = dy * each(c / craters.ratio) - dx * each(s / craters.ratio)
+    radius = np.sqrt(along * along + across * across)
+    a3, p3, a5, p5 = craters.lobes.T
+    if a3.any() or a5.any():
+        angle = cv2.phase(along.reshape(len(along), -1), across.reshape(len(along), -1))
+        angle = angle.reshape(along.shape)
+        radius /= (
+            1
+            + each(a3) * np.cos(3 * (angle - each(p3)))
+            + each(a5) * np.cos(5 * (angle - each(p5)))
+        )
+    profile = _profile(craters.wear, radius)
+    scale = craters.diameter_m * fresh_depth_ratio(craters.diameter_m) / 0.2
+    for k in np.flatnonzero(craters.diameter_m > _FLAT_FLOOR_M):
+        profile[k], scale[k] = (
+            _filled(craters.pick(np.array([k])), radius[k]),
+            craters.diameter_m[k],
+        )
+    return profile * each(scale)
+
+
+def _filled(crater: Craters, radius: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the profile of one large crater, units of D: worn less than it is filled up.
+
+    Its walls keep the slope of small craters, so that a lesser depth means a wider floor.
+    """
+    worn = crater.wear * _LARGE_WEAR
+    r = np.linspace(0.0, REACH, _RADIAL_STEPS, dtype=np.float32)
+    rim = _profile(worn, r[None, None, :])[0, 0]
+    shares = np.interp(
+        np.array([crater.wear[0], worn[0]]),
+        np.linspace(0.0, _WORN_MOST, _WEAR_STEPS),
+        worn_depth_shares(),
+    )
+    low = np.float32((shares[0] / shares[1]) ** 0.6)
+    depth = float(crater.depth_ratio[0])
+    profile = _profile(worn, radius[None])[0] * low
+    blend = min(_FLOOR_BLEND, depth / 2)
+    inner = _floored(profile, np.float32(low * rim.max() - depth), blend)
+    return np.asarray(np.where(radius < r[int(rim.argmax())], inner, profile), np.float32)
+
+
+def _profile(wear: NDArray[np.float64], radius: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Look n worn profiles up at (n, h, w) distances in radii; units of D, fresh depth 0.2."""
+    table = worn_profiles()
+    steps = np.minimum(wear / _WORN_MOST, 1.0) * (_WEAR_STEPS - 1)
+    step = np.minimum(steps.astype(np.int32), _WEAR_STEPS - 2)
+    share = (steps - step).astype(np.float32)[:, None]
+    own = table[step] * (1 - share) + table[step + 1] * share
+    place = np.float32((_RADIAL_STEPS - 1) / REACH) * radius
+    at = np.minimum(place.astype(np.int32), np.int32(_RADIAL_STEPS - 2))
+    rest = np.minimum(place - at, np.float32(1.0))
+    at += (np.arange(len(own), dtype=np.int32) * _RADIAL_STEPS)[:, None, None]
+    low = own.take(at)
+    at += 1
+    return np.asarray(low + (own.take(at) - low) * rest, np.float32)

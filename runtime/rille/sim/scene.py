@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from rille.sim.craters import ORBITAL, Craters, sample_craters, stamp_craters
+from rille.sim.craters import Craters
 from rille.sim.light import cast_shadows, shade
-from rille.sim.relief import fractal
+from rille.sim.moonscape import GROUNDS, Moonscape, make_moonscape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,35 +50,22 @@ def build_scene(
     *,
     sun_elevation_deg: float = 28.0,
     sun_azimuth_deg: float = 180.0,
-    density: float = 2.6,
+    density: float = 1.0,
+    ground: str = "highland",
 ) -> Scene:
-    """Build a patch of highland of 102 km.
+    """Build a patch of Moon of 102 km.
 
     Args:
         seed: the same seed gives the same patch.
         sun_elevation_deg: above the horizon, 1.5 to 80.
         sun_azimuth_deg: where the light comes from, from +x (right) towards +y (down).
         density: factor on the number of craters.
+        ground: "highland" or "mare".
     """
     rng = np.random.default_rng([seed, 1])
-    side_m = CELLS * CELL_M
-    craters = sample_craters(
-        rng,
-        ORBITAL,
-        side_m,
-        (240.0, 22_000.0),
-        density,
-        centre_m=side_m / 2,
-        young=0.10,
-        lobed=False,
-    )
-    height = fractal(rng, CELLS, roughness_m=900.0, hurst=0.95)
-    stamp_craters(height, craters, CELL_M)
-    albedo = 1.0 + fractal(rng, CELLS, roughness_m=0.13, hurst=0.5)
-    light = shade(height, CELL_M, sun_azimuth_deg, sun_elevation_deg)
-    light *= cast_shadows(height, CELL_M, sun_azimuth_deg, sun_elevation_deg)
-    first = (light + np.float32(_FILL)) * albedo
-    return lit_scene(first, craters, CELL_M, sun_azimuth_deg, sun_elevation_deg)
+    made = make_moonscape(rng, GROUNDS[ground], CELLS, CELL_M, density=density)
+    first = illuminate(made, CELL_M, sun_azimuth_deg, sun_elevation_deg)
+    return lit_scene(first, made.craters, CELL_M, sun_azimuth_deg, sun_elevation_deg)
 
 
 def lit_scene(
@@ -98,3 +85,12 @@ def lit_scene(
             )
         )
     return Scene(tuple(maps), craters, cell_m, sun_azimuth_deg, sun_elevation_deg)
+
+
+def illuminate(
+    made: Moonscape, cell_m: float, sun_azimuth_deg: float, sun_elevation_deg: float
+) -> NDArray[np.float32]:
+    """Return the brightness of a patch seen from straight above, shadows included."""
+    light = shade(made.height, cell_m, sun_azimuth_deg, sun_elevation_deg)
+    light *= cast_shadows(made.height, cell_m, sun_azimuth_deg, sun_elevation_deg)
+    return (light + np.float32(_FILL)) * made.albedo
