@@ -37,7 +37,7 @@ class Scenario:
 
     Attributes:
         world, view: one of `WORLDS` and of `VIEWS`; a tour is a drive, then a descent.
-        terrain: key of `ground.TERRAINS`.
+        terrain: key of `ground.TERRAINS`; from above, mare or else highland.
         seed: of everything random.
         width, height: of the frames in pixels.
         frames: how many there are.
@@ -100,7 +100,10 @@ def open_simulator(scenario: Scenario) -> Simulator:
 def _orbital_scene(s: Scenario) -> Scene:
     if not s.dem:
         return build_scene(
-            s.seed, sun_elevation_deg=s.sun_elevation_deg, sun_azimuth_deg=s.sun_azimuth_deg
+            s.seed,
+            sun_elevation_deg=s.sun_elevation_deg,
+            sun_azimuth_deg=s.sun_azimuth_deg,
+            ground="mare" if s.terrain == "mare" else "highland",
         )
     elevation = read_elevation(
         Path(s.dem),
