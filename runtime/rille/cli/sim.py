@@ -17,7 +17,7 @@ from rille.images import list_images, read_image
 from rille.movie import MovieWriter
 from rille.sim.likeness import FIGURES, compare
 from rille.sim.overlay import in_colour, with_truth
-from rille.sim.render import Rendering, render
+from rille.sim.render import Plan, render
 from rille.sim.scenario import Scenario, open_simulator
 from rille.sim.server import RenderProcess
 from rille.sources.base import parse_uri
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         return _compare(scenario, options.folder, max(1, options.frames))
     if min(options.every, options.workers) < 1:
         parser.error("--every and --workers must be at least 1")
-    plan = Rendering(
+    plan = Plan(
         scenario=scenario,
         scenes=options.scenes,
         frames=options.frames,

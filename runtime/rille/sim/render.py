@@ -36,7 +36,7 @@ _POLL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rendering:
+class Plan:
     """What to render.
 
     Attributes:
@@ -77,9 +77,7 @@ class Rendering:
         return "val" if number >= self.scenes - self.validation else "train"
 
 
-def render(
-    folder: Path, plan: Rendering, workers: int, progress: Callable[[int, int], None]
-) -> None:
+def render(folder: Path, plan: Plan, workers: int, progress: Callable[[int, int], None]) -> None:
     """Render a data set, or finish one that was interrupted.
 
     Args:
@@ -133,7 +131,7 @@ def render(
     _finish(folder, plan)
 
 
-def _claim(folder: Path, plan: Rendering) -> None:
+def _claim(folder: Path, plan: Plan) -> None:
     """Make the folder, or see that it holds the same rendering."""
     text = json.dumps(asdict(plan), indent=1) + "\n"
     note = folder / "scenario.json"
@@ -167,7 +165,7 @@ def _stem(scene: int, index: int) -> str:
 
 def _work(
     folder: Path,
-    plan: Rendering,
+    plan: Plan,
     todo: list[tuple[int, int]],
     failures: Any,
 ) -> None:
@@ -236,7 +234,7 @@ def describe(truth: Truth) -> dict[str, Any]:
     }
 
 
-def _finish(folder: Path, plan: Rendering) -> None:
+def _finish(folder: Path, plan: Plan) -> None:
     """Gather the frames' truths into COCO files, and draw the contact sheet."""
     for split in ("train", "val"):
         scenes = [n for n in range(plan.scenes) if plan.split(n) == split]
@@ -254,7 +252,7 @@ def _finish(folder: Path, plan: Rendering) -> None:
     write_whole(folder / "contact-sheet.png", packed.tobytes())
 
 
-def _coco(folder: Path, plan: Rendering, scenes: list[int]) -> dict[str, Any]:
+def _coco(folder: Path, plan: Plan, scenes: list[int]) -> dict[str, Any]:
     """Return images and annotations of some scenes in COCO's format.
 
     Craters carry their ellipse and their size beside the box and an outline polygon; the PNG masks
