@@ -23,7 +23,7 @@ from rille.sim.rover import Rendering, RoverCamera
 from rille.sim.scenario import Scenario, open_simulator
 from rille.sim.sensor import CLEAN, TYPICAL, Sensor, SensorModel
 from rille.sim.server import RenderProcess
-from rille.sim.solids import BOX, Solids, intersect, solid
+from rille.sim.solids import BOX, Solids, intersect, shadowed, solid
 from rille.sim.truth import LABEL_LIMITS, _outline, scene_labels, surface_truth
 
 WIDTH, HEIGHT = 320, 240
@@ -374,3 +374,38 @@ def test_it_renders_fast_enough(camera: RoverCamera, ground: Ground) -> None:
         camera.render(drive.view(k * 0.5))
         spent.append(time.perf_counter() - start)
     assert np.median(spent) < 0.25
+
+
+def test_a_body_before_the_sun_casts_its_shadow() -> None:
+    """A cube of 2 m hovering 4 m up, the Sun 45 degrees high in the west: a square 4 m east."""
+    cube = solid(np.array([0.0, 0.0, 4.0]), np.eye(3), np.ones(3), BOX, 1.0)
+    x, y = np.meshgrid(np.linspace(-8, 8, 161), np.linspace(-4, 4, 81))
+    ground = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1).astype(np.float32)
+    sun = np.array([-math.sqrt(0.5), 0.0, math.sqrt(0.5)], np.float32)
+    dark = shadowed(cube, ground, sun).reshape(x.shape)
+    rows, columns = np.nonzero(dark)
+    # Its upper western edge shades 6 m east, its lower eastern one 2 m.
+    assert x[0, columns].min() == pytest.approx(2.0, abs=0.11)
+    assert x[0, columns].max() == pytest.approx(6.0, abs=0.11)
+    assert np.abs(y[rows, 0]).max() == pytest.approx(1.0, abs=0.11)
+
+
+def test_the_rover_sees_its_own_deck_and_shadow(
+    ground: Ground, lens: Lens, camera: RoverCamera
+) -> None:
+    drive = Drive(ground, ground.loop)
+    view = drive.view(8.0)
+    bare, own = camera.render(view), camera.render(view, drive.rover(8.0))
+    truth = surface_truth(ground, lens, view, own)
+    assert truth.classes is not None
+    artifact = truth.classes == CLASSES.index("artifact")
+    assert artifact[-HEIGHT // 4 :].mean() > 0.1 and not artifact[: HEIGHT // 3].any()
+    elsewhere = ~artifact
+    assert (own.light[elsewhere] <= bare.light[elsewhere] + 1e-6).all()
+
+
+def test_a_tour_is_a_drive_and_then_a_descent() -> None:
+    scenario = Scenario(view="tour", terrain="mare", width=96, height=64, frames=5)
+    tour = open_simulator(scenario)
+    truths = [tour.frame(k)[1] for k in range(5)]
+    assert [t is not None and t.range_m is not None for t in truths] == [True] * 2 + [False] * 3
