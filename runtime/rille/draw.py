@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PANEL_PX = 64
-_LEAST_WIDTH, _MOST_WIDTH = 480, 1280
+_LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 480, 1280, 1280
 _BACK, _INK, _DIM = (18, 20, 26), (235, 235, 235), (150, 155, 165)
 _CRATER = (255, 196, 60)
 _STAGES = {"classify": (90, 170, 255), "segment": (255, 140, 90)}
@@ -29,11 +29,12 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 def canvas_size(width: int, height: int) -> tuple[int, int]:
     """Return the (width, height) of the picture for frames of this size, panel included.
 
-    Small frames are enlarged and large ones reduced, so that the words stay readable; both sides
-    are even, as video encoders ask.
+    Small frames are enlarged and large ones reduced, so that the words stay readable; very tall
+    ones stand between empty margins. Both sides are even, as video encoders ask.
     """
-    scale = min(max(1.0, _LEAST_WIDTH / width), _MOST_WIDTH / width)
-    return round(width * scale / 2) * 2, round(height * scale / 2) * 2 + PANEL_PX
+    scale = min(max(1.0, _LEAST_WIDTH / width), _MOST_WIDTH / width, _MOST_HEIGHT / height)
+    wide = max(round(width * scale / 2) * 2, _LEAST_WIDTH)
+    return wide, max(round(height * scale / 2) * 2, 2) + PANEL_PX
 
 
 def annotate(result: Result, size: tuple[int, int]) -> NDArray[np.uint8]:

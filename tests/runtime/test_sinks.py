@@ -302,3 +302,10 @@ def test_sinks_can_be_added_by_uri(
     )
     assert code == 0
     assert len(extra.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("shape", [(16, 4000), (4000, 16), (8192, 8192), (1, 1), (640, 480)])
+def test_pictures_of_any_shape_can_be_encoded(shape: tuple[int, int]) -> None:
+    width, height = canvas_size(*shape)
+    assert 480 <= width <= 1280 and PANEL_PX < height <= 1280 + PANEL_PX
+    assert width % 2 == height % 2 == 0

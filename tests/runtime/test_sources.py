@@ -212,6 +212,7 @@ def test_the_simulator_gives_truth_and_a_length() -> None:
         ("sim://moon?fps=fast", "fps must be a number", 2),
         ("sim://moon?seed=-1", "seed must be a number", 2),
         ("sim://moon?size=640", "size must be like 640x480", 2),
+        ("sim://moon?size=8000x8000", "size must be at most 16 megapixels", 2),
         ("sim://moon?size=0x480", "size must be like 640x480", 2),
         ("sim://moon?realtime=yes", "realtime must be 0 or 1", 2),
         ("sim://moon?sun_elevation_deg=-3", "sun_elevation_deg must be a number from 1.5", 2),

@@ -114,7 +114,7 @@ def gather(
 ) -> NDArray[Any]:
     """Return (n, channels) values at n points between cells, bilinear.
 
-    `cv2.remap` takes maps of less than 32,767 a side, so points are folded into rows of 256.
+    `cv2.remap` takes maps of less than 32,767 a side, so points are folded into rows.
 
     Args:
         values: (h, w, channels) or (h, w), uint8 or float32.
@@ -127,11 +127,12 @@ def gather(
     count = len(columns)
     if not count:
         return np.zeros((0, values.shape[2] if values.ndim == 3 else 1), np.float32)
-    lines = -(-count // 256)
-    folded = [np.resize(v, (lines, 256)) for v in (columns, rows)]
+    width = 256 if count < 2**22 else 4096
+    lines = -(-count // width)
+    folded = [np.resize(v, (lines, width)) for v in (columns, rows)]
     border = cv2.BORDER_WRAP if wrap else cv2.BORDER_REPLICATE
     found = cv2.remap(values, folded[0], folded[1], cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(found).reshape(lines * 256, -1)[:count]
+    return np.asarray(found).reshape(lines * width, -1)[:count]
 
 
 def _lit(

@@ -19,7 +19,7 @@ from rille.sim.solids import Solids, joined, screen_boxes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BANDS = 3
+_BAND_PX = 102_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ class RoverCamera:
             light=np.empty(shape, np.float32),
         )
         # A few rows at a time: what is worked on then stays in the processor's caches.
-        edges = np.linspace(0, lens.height, _BANDS + 1).astype(int).tolist()
+        bands = min(max(1, round(lens.width * lens.height / _BAND_PX)), lens.height)
+        edges = np.linspace(0, lens.height, bands + 1).astype(int).tolist()
         for top, bottom in itertools.pairwise(edges):
             band = Band(self.ground, lens, view, slice(top, bottom))
             band.draw_ground(horizon, self.detail, self.dither, own)

@@ -53,6 +53,7 @@ _DEM_OPTIONS = OPTIONS[OPTIONS.index("path") :]
 _SUN = {"descent": (28.0, 180.0), "rover": (16.0, 130.0), "tour": (20.0, 160.0)}
 _TERRAIN = {"descent": "highland", "rover": "crater-field", "tour": "crater-field"}
 _FPS, _FRAMES = 10.0, 150
+_MOST_PX = 2**24
 
 
 def scenario_of(uri: SourceUri) -> Scenario:
@@ -74,6 +75,8 @@ def scenario_of(uri: SourceUri) -> Scenario:
         )
     view = _choice(uri, "view", "descent", list(VIEWS))
     width, height = uri.size((640, 480))
+    if width * height > _MOST_PX:
+        raise ConfigError(f"{uri.text}: size must be at most {_MOST_PX >> 20} megapixels")
     elevation, azimuth = _SUN[view]
     return Scenario(
         world=uri.target,
