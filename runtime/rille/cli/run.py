@@ -35,8 +35,9 @@ def main(arguments: list[str]) -> int:
     folder = Path(config.output.folder)
     _make_folder(folder)
     with contextlib.ExitStack() as stack:
-        pipeline = stack.enter_context(_pipeline(config))
+        # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
+        pipeline = stack.enter_context(_pipeline(config))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
         interrupted = stack.enter_context(_signals(pipeline))
         record = RunRecord()
