@@ -11,7 +11,6 @@ import pytest
 
 from rille.sim import Descent, Scene, build_scene
 from rille.sim.craters import (
-    ORBITAL,
     SURFACE,
     Craters,
     SizeLaw,
@@ -42,7 +41,10 @@ def test_frames_do_not_depend_on_the_order_they_are_asked_for(descent: Descent) 
 
 @pytest.mark.parametrize(
     ("law", "sizes", "side_m"),
-    [(ORBITAL, (250.0, 20_000.0), 200_000.0), (SURFACE, (1.0, 79.0), 500.0)],
+    [
+        (SizeLaw(per_km2=0.022 * 1000.0**1.9, slope=1.9), (250.0, 20_000.0), 200_000.0),
+        (SURFACE, (1.0, 79.0), 500.0),
+    ],
 )
 def test_sizes_follow_the_power_law(
     law: SizeLaw, sizes: tuple[float, float], side_m: float

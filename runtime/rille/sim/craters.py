@@ -56,8 +56,6 @@ class SizeLaw:
         return below * np.maximum(at_bend / number, 1.0) ** (1 / self.steep)
 
 
-ORBITAL = SizeLaw(per_km2=0.022 * 1000.0**1.9, slope=1.9)
-"""Highland from orbit, 0.2 to 20 km: between the production and the equilibrium slopes."""
 SURFACE = SizeLaw(per_km2=29174.0, slope=1.92, bend_m=80.0, steep=2.389)
 """Around a rover, 0.1 to 800 m: VIPER environment specification, made continuous at 80 m."""
 
@@ -120,10 +118,18 @@ class Craters:
         dx, dy = x_m - self.x_m[k], y_m - self.y_m[k]
         along = (dx * np.cos(turn) + dy * np.sin(turn)) / major
         across = (dy * np.cos(turn) - dx * np.sin(turn)) / major / self.ratio[k]
-        a3, p3, a5, p5 = np.moveaxis(self.lobes[k], -1, 0)
-        angle = np.arctan2(across, along)
-        edge = 1 + a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5))
+        edge = self.edge(k, np.arctan2(across, along))
         return np.asarray(np.hypot(along, across) / edge, np.float64)
+
+    def edge(self, k: NDArray[np.integer[Any]], angle: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outlines' radii over those of their ellipses.
+
+        Args:
+            k, angle: which crater, and an angle from its major axis; shapes that broadcast.
+        """
+        a3, p3, a5, p5 = np.moveaxis(self.lobes[k], -1, 0)
+        waves = a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5))
+        return np.asarray(1 + waves, np.float64)
 
 
 def joined(*parts: Craters) -> Craters:

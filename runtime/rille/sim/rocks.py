@@ -49,11 +49,6 @@ class Rocks:
         """Return some of them."""
         return Rocks(*(getattr(self, f.name)[which] for f in fields(self)))
 
-    @property
-    def top_m(self) -> NDArray[np.float64]:
-        """Height of the highest point over the ground at the centre."""
-        return self.lift_m + self.axes_m[:, 2]
-
 
 def joined(*parts: Rocks) -> Rocks:
     """Return several fields of rocks as one."""

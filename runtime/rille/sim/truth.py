@@ -136,8 +136,7 @@ def _outline(ground: Ground, k: int) -> NDArray[np.float64]:
     c = ground.labelled.pick(np.array([k]))
     turn = np.radians(c.angle_deg[0])
     angle = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False)
-    a3, p3, a5, p5 = c.lobes[0]
-    edge = 1 + a3 * np.cos(3 * (angle - p3)) + a5 * np.cos(5 * (angle - p5))
+    edge = c.edge(np.array(0), angle)
     major = c.diameter_m[0] / 2 / np.sqrt(c.ratio[0])
     along, across = major * edge * np.cos(angle), major * c.ratio[0] * edge * np.sin(angle)
     x = c.x_m[0] + along * np.cos(turn) - across * np.sin(turn)
