@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rille.datasets import BoxSample, Dataset, ImageSample
+from rille.datasets import BoxSample, Dataset, ImageSample, Sample
 from rille.ellipse import draw_ellipses
 from rille.errors import DatasetError, FrameDecodeError
 from rille.images import read_image
@@ -120,7 +120,7 @@ class _Classified:
         self._ids: list[int] = []
         self._answers: list[Classification] = []
 
-    def add(self, sample: ImageSample | BoxSample, image: np.ndarray[Any, Any]) -> None:
+    def add(self, sample: Sample, image: np.ndarray[Any, Any]) -> None:
         assert isinstance(sample, ImageSample)
         tensor, geometry = self._network.preprocessor(image)
         outputs = self._network.backend.infer(tensor)
@@ -178,7 +178,7 @@ class _Segmented:
         self._pixels = PixelCounts()
         self._objects = ObjectCounts()
 
-    def add(self, sample: ImageSample | BoxSample, image: np.ndarray[Any, Any]) -> None:
+    def add(self, sample: Sample, image: np.ndarray[Any, Any]) -> None:
         assert isinstance(sample, BoxSample)
         answer, _ = self._network.run(image)
         assert isinstance(answer, Segmentation)

@@ -4,16 +4,33 @@ They live in the runtime because training, calibration, parity and scoring on th
 (`rille eval`) must all read exactly the same samples.
 """
 
-from rille.datasets.base import BoxSample, Dataset, ImageSample, Label, open_dataset
+from rille.datasets.base import (
+    IGNORED,
+    BoxSample,
+    Dataset,
+    ImageSample,
+    Label,
+    MaskSample,
+    MultiLabelSample,
+    Sample,
+    open_dataset,
+)
 from rille.datasets.msl import MslDataset
+from rille.datasets.scenes import ChangeScenes, SimulatedScenes
 from rille.datasets.yolo import YoloDataset
 
 __all__ = [
+    "IGNORED",
     "BoxSample",
+    "ChangeScenes",
     "Dataset",
     "ImageSample",
     "Label",
+    "MaskSample",
     "MslDataset",
+    "MultiLabelSample",
+    "Sample",
+    "SimulatedScenes",
     "YoloDataset",
     "open_dataset",
 ]

@@ -6,10 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rille.ellipse import Ellipse
 from rille.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+IGNORED = 255
+"""Value of the pixels of a class mask that are neither trained on nor scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,62 @@ class ImageSample:
     label_id: int
     group: str
 
+    @property
+    def label(self) -> str:
+        """What is stated about the image, as text."""
+        return str(self.label_id)
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelSample:
+    """One image with independent yes/no labels.
+
+    Attributes:
+        path: the image file.
+        holds: whether each of the data set's labels holds, in their order; None where that is no
+            clear case, which is neither trained on nor scored.
+        group: images of one group are not independent.
+    """
+
+    path: Path
+    holds: tuple[bool | None, ...]
+    group: str
+
+    @property
+    def label(self) -> str:
+        """What is stated about the image, as text."""
+        return str(self.holds)
+
+
+class MaskSample(Protocol):
+    """One image with a class for each pixel."""
+
+    @property
+    def path(self) -> Path:
+        """The image file."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """Images of one group are not independent."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What is stated about the image, as text that changes when the mask does."""
+        ...
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return the (H, W) class mask: 0 for the rest, k for label k - 1 in the data set's order.
+
+        `IGNORED` marks pixels that are neither trained on nor scored.
+
+        Raises:
+            DatasetError: the mask is damaged, of another size than the image, or holds a value
+                that stands for no class.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BoxSample:
@@ -49,6 +112,11 @@ class BoxSample:
     path: Path
     boxes: tuple[tuple[int, float, float, float, float], ...]
     group: str
+
+    @property
+    def label(self) -> str:
+        """What is stated about the image, as text."""
+        return str(self.boxes)
 
     def ellipses(self, width: int, height: int) -> list[Ellipse]:
         """Return the feature in each box as an ellipse, in pixels of a `width` x `height` image.
@@ -93,13 +161,16 @@ def _complete(
     return Ellipse.from_box(x - 0.5, y - 0.5, max(full_w, 1.0), max(full_h, 1.0))
 
 
+Sample = ImageSample | MultiLabelSample | BoxSample | MaskSample
+
+
 class Dataset(Protocol):
     """A labelled data set on disk.
 
     Attributes:
         name: short name, for reports.
         root: the folder.
-        task: "classification" or "segmentation".
+        task: what its labels are for: "classification", "multilabel" or "segmentation".
         labels: every class of the published list, in order of id.
     """
 
@@ -112,7 +183,7 @@ class Dataset(Protocol):
         """Return the names of the splits whose files are here."""
         ...
 
-    def samples(self, split: str) -> Sequence[ImageSample | BoxSample]:
+    def samples(self, split: str) -> Sequence[Sample]:
         """Return the samples of one split in the published order.
 
         Raises:
@@ -121,32 +192,47 @@ class Dataset(Protocol):
         ...
 
 
-def open_dataset(root: Path) -> Dataset:
+def open_dataset(root: Path, task: str = "") -> Dataset:
     """Recognise the layout of the data set in `root`.
 
+    Args:
+        root: the folder.
+        task: what it is wanted for; empty for what its labels are mainly for. Scenes with class
+            masks also serve as scenes with labels.
+
     Raises:
-        DatasetError: no such folder, or a layout that is not known.
+        DatasetError: no such folder, a layout that is not known, or labels for another task.
     """
     from rille.datasets.msl import MslDataset
+    from rille.datasets.scenes import ChangeScenes, SimulatedScenes
     from rille.datasets.yolo import YoloDataset
 
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
-    if (root / MslDataset.SYNSET).is_file():
-        return MslDataset(root)
-    if (root / YoloDataset.INDEX).is_file():
-        return YoloDataset(root)
-    raise DatasetError(
-        f"{root}: layout not recognised; expected {MslDataset.SYNSET} (MSL v1) "
-        f"or {YoloDataset.INDEX} (YOLO boxes) at its top"
-    )
+    found: Dataset
+    if MslDataset.found(root):
+        found = MslDataset(root)
+    elif YoloDataset.found(root):
+        found = YoloDataset(root)
+    elif SimulatedScenes.found(root):
+        found = SimulatedScenes(root, task or "segmentation")
+    elif ChangeScenes.found(root):
+        found = ChangeScenes(root, task or "segmentation")
+    else:
+        raise DatasetError(
+            f"{root}: layout not recognised; expected at its top {MslDataset.SYNSET} (MSL v1), "
+            f"{YoloDataset.INDEX} (YOLO boxes), {SimulatedScenes.INDEX} (rille sim render) or "
+            f"train/{ChangeScenes.INDEX} (COCO polygons)"
+        )
+    if task and found.task != task:
+        raise DatasetError(f"{root}: a data set for {found.task}, not for {task}")
+    return found
 
 
-def listing_digest(samples: Sequence[ImageSample | BoxSample], root: Path) -> str:
+def listing_digest(samples: Sequence[Sample], root: Path) -> str:
     """Return a SHA-256 over names, labels and file sizes: enough to tell two versions apart."""
     digest = hashlib.sha256()
     for sample in samples:
-        label = sample.label_id if isinstance(sample, ImageSample) else sample.boxes
-        size = sample.path.stat().st_size
-        digest.update(f"{sample.path.relative_to(root)} {size} {label}\n".encode())
+        name, size = sample.path.relative_to(root), sample.path.stat().st_size
+        digest.update(f"{name} {size} {sample.label}\n".encode())
     return digest.hexdigest()

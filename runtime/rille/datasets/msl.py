@@ -28,6 +28,11 @@ class MslDataset:
     name = "msl-v1"
     task = "classification"
 
+    @classmethod
+    def found(cls, root: Path) -> bool:
+        """Return whether a folder has this layout."""
+        return (root / cls.SYNSET).is_file()
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.labels = tuple(self._read_labels(root / self.SYNSET))

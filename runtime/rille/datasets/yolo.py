@@ -32,6 +32,11 @@ class YoloDataset:
     name = "yolo-boxes"
     task = "segmentation"
 
+    @classmethod
+    def found(cls, root: Path) -> bool:
+        """Return whether a folder has this layout."""
+        return (root / cls.INDEX).is_file()
+
     def __init__(self, root: Path) -> None:
         self.root = root
         text = _read(root / self.INDEX)
