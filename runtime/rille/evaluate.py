@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from rille.metrics import (
 )
 from rille.network import Network
 from rille.result import Classification, Segmentation
+from rille.scene_scores import LabelScores, MaskScores
 
 AP_FLOOR = 0.05
 """Features down to this score enter the average precision."""
@@ -38,12 +39,13 @@ class Evaluation:
     """Scores of one network on one split.
 
     Attributes:
-        task: "classification" or "segmentation".
+        task: "classification", "multilabel" or "segmentation".
         scores: the headline figures by name.
         detail: everything, ready for a results file.
-        logits: classification: (n, classes) float32 in the order of the samples.
-        truth: classification: (n,) class index of each sample, -1 for a class the network lacks.
-        objects: segmentation: every feature found down to `AP_FLOOR`, matched.
+        logits: classification, multilabel: (n, classes) float32 in the order of the samples.
+        truth: classification: (n,) class index of each sample, -1 for a class the network lacks;
+            multilabel: (n, labels) 1, 0, or -1 where it is no clear case.
+        objects: segmentation by ellipses: every feature found down to `AP_FLOOR`, matched.
     """
 
     task: str
@@ -80,8 +82,7 @@ def evaluate(
             f"does {network.contract.task}"
         )
     samples = dataset.samples(split)
-    classify = dataset.task == "classification"
-    score: _Classified | _Segmented = _Classified(network) if classify else _Segmented(network)
+    score = _scorer(network, dataset, samples)
     unreadable: list[str] = []
     for done, sample in enumerate(samples, 1):
         try:
@@ -107,6 +108,46 @@ def evaluate(
         unreadable=unreadable,
     )
     return result
+
+
+def _scorer(
+    network: Network, dataset: Dataset, samples: Sequence[Sample]
+) -> _Classified | _Segmented | _Labelled | _Masked:
+    if dataset.task == "classification":
+        return _Classified(network)
+    if dataset.task == "multilabel":
+        return _Labelled(network, dataset)
+    boxes = all(isinstance(sample, BoxSample) for sample in samples)
+    return _Segmented(network) if boxes else _Masked(network, dataset)
+
+
+class _Labelled:
+    """Collects logits and truth of a multilabel network."""
+
+    def __init__(self, network: Network, dataset: Dataset) -> None:
+        self._scores = LabelScores.of(network, dataset)
+        self.add = self._scores.add
+
+    def finish(self, dataset: Dataset) -> Evaluation:
+        """Score what was collected."""
+        scores, detail = self._scores.finish()
+        logits, truth = np.stack(self._scores.logits), np.stack(self._scores.truth)
+        return Evaluation(
+            task="multilabel", scores=scores, detail=detail, logits=logits, truth=truth
+        )
+
+
+class _Masked:
+    """Collects pixels of a network with class masks."""
+
+    def __init__(self, network: Network, dataset: Dataset) -> None:
+        self._scores = MaskScores.of(network, dataset)
+        self.add = self._scores.add
+
+    def finish(self, dataset: Dataset) -> Evaluation:
+        """Score what was collected."""
+        scores, detail = self._scores.finish()
+        return Evaluation(task="segmentation", scores=scores, detail=detail)
 
 
 class _Classified:

@@ -224,6 +224,24 @@ def _best(
     return found
 
 
+def average_precision(score: NDArray[np.float32], holds: NDArray[np.bool_]) -> float:
+    """Return the mean precision at each case that holds, best score first; 0 where none does.
+
+    Cases of one score are taken together.
+
+    Args:
+        score: (n,) higher is surer.
+        holds: (n,).
+    """
+    order = np.argsort(-score, kind="stable")
+    ranked, hits = score[order], np.cumsum(holds[order])
+    if not len(hits) or not hits[-1]:
+        return 0.0
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    precision = hits[last] / (last + 1)
+    return float((precision * np.diff(hits[last], prepend=0)).sum() / hits[-1])
+
+
 def expected_calibration_error(
     probability: NDArray[np.float32], right: NDArray[np.bool_], bins: int = 15
 ) -> float:

@@ -17,7 +17,7 @@ from rille.bundle import Bundle, Variant
 from rille.bundle.manifest import Contract, Decision
 from rille.errors import CheckFailedError
 from rille.images import decode_image
-from rille.postprocess import FeatureDecoder, classify
+from rille.postprocess import FeatureDecoder, classify, decide_labels
 from rille.preprocess import Preprocessor
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ class Network:
         if self._decoder is not None:
             return self._decoder(outputs, geometry)
         logits = self.variant.outputs["logits"].tensor.dequantize(outputs["logits"])[0]
-        return classify(logits, self.contract.labels, self.contract.decision)
+        answer = decide_labels if self.contract.task == "multilabel" else classify
+        return answer(logits, self.contract.labels, self.contract.decision)
 
     def self_test(self) -> float:
         """Run the bundle's golden image and compare every output number with the stored one.

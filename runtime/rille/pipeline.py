@@ -52,7 +52,7 @@ class Pipeline:
     Use it as a context manager, or call `close`. One stream at a time; not thread-safe.
 
     Args:
-        classify: a classification bundle (or a loaded network), or None.
+        classify: a classification or multilabel bundle (or a loaded network), or None.
         segment: a segmentation bundle (or a loaded network), or None.
         budget: the time each frame has.
         backend: name of the inference engine.
@@ -79,16 +79,16 @@ class Pipeline:
         self._stop = threading.Event()
         self._stages: list[_Stage] = []
         threads = threads or default_threads()
-        for name, task, source in (
-            ("classify", "classification", classify),
-            ("segment", "segmentation", segment),
+        for name, tasks, source in (
+            ("classify", ("classification", "multilabel"), classify),
+            ("segment", ("segmentation",), segment),
         ):
             if source is None:
                 continue
             contract = source.manifest if isinstance(source, Bundle) else source.contract
-            if contract.task != task:
+            if contract.task not in tasks:
                 raise ConfigError(
-                    f"{name}: bundle {contract.name} does {contract.task}, not {task}"
+                    f"{name}: bundle {contract.name} does {contract.task}, not {tasks[0]}"
                 )
             network = (
                 Network.load(source, backend=backend, threads=threads)

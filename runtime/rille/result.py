@@ -32,15 +32,21 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classification:
-    """The answer of a classifier.
+    """The answer of a classifier, of one class among many or of independent labels.
 
     Attributes:
-        label: name of the most probable class.
-        label_id: its published id.
-        probability: calibrated probability of that class, 0 to 1.
-        entropy: entropy of the calibrated probabilities divided by ln(classes), 0 to 1.
+        label: name of the most probable class; of independent labels those that hold, joined by
+            " + ", or "plain" where none does.
+        label_id: its published id; -1 for independent labels.
+        probability: calibrated probability of that class, 0 to 1; of independent labels that of the
+            least certain decision, 0.5 to 1 where thresholds are 0.5.
+        entropy: entropy of the calibrated probabilities divided by its maximum, 0 to 1; of
+            independent labels the mean over them.
         abstained: whether the probability is below the bundle's threshold: do not act on it.
         probabilities: (classes,) float32, calibrated, in the order of the bundle's labels.
+        labels: independent labels by name: the calibrated probability that each holds; empty for
+            one class among many.
+        present: the independent labels that hold.
     """
 
     label: str
@@ -49,6 +55,8 @@ class Classification:
     entropy: float
     abstained: bool
     probabilities: NDArray[np.float32] = field(repr=False)
+    labels: Mapping[str, float] = field(default_factory=dict)
+    present: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +93,31 @@ class Segmentation:
     """The answer of a segmenter.
 
     Attributes:
-        mask: (h, w) uint8, 1 where the class was found, on the network's output grid.
+        mask: (h, w) uint8, k where label k - 1 of the bundle was found, 0 elsewhere, on the
+            network's output grid.
         geometry: where that grid's pixels lie in the source image.
         features: the things found, best score first.
         coverage: share of the frame that the mask covers, 0 to 1.
+        shares: label -> share of the frame it covers, 0 to 1.
+        cell_px: (x, y) network pixels in one cell of the mask.
     """
 
     mask: NDArray[np.uint8] = field(repr=False)
     geometry: Geometry = field(repr=False)
     features: tuple[Feature, ...]
     coverage: float
+    shares: Mapping[str, float] = field(default_factory=dict)
+    cell_px: tuple[float, float] = (1.0, 1.0)
+
+    def in_image(self) -> NDArray[np.uint8]:
+        """Return the mask in the pixels of the source image, (H, W) uint8, nearest cell."""
+        g = self.geometry
+        rows, columns = self.mask.shape
+        x = (np.arange(g.source_width) + 0.5) * g.scale_x + g.left
+        y = (np.arange(g.source_height) + 0.5) * g.scale_y + g.top
+        u = np.clip((x / self.cell_px[0]).astype(np.intp), 0, columns - 1)
+        v = np.clip((y / self.cell_px[1]).astype(np.intp), 0, rows - 1)
+        return np.asarray(self.mask[v[:, None], u], np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,9 +204,12 @@ class Result:
                 "entropy": round(c.entropy, 4),
                 "abstained": c.abstained,
             }
+            if c.labels:
+                record["classification"]["labels"] = {k: round(v, 4) for k, v in c.labels.items()}
         if s is not None:
             record["segmentation"] = {
                 "coverage": round(s.coverage, 4),
+                "shares": {name: round(share, 4) for name, share in s.shares.items()},
                 "features": [f.to_json() for f in s.features],
             }
         return record

@@ -68,7 +68,7 @@ def test_the_command_prints_a_table_and_writes_json(
     written = json.loads(report.read_text())
     assert f"{written['objects']['f1']:.4f}" in shown
     assert rille("eval", "mars-msl24", yolo_set, "--split", "val") == 3
-    assert "does classification" in capsys.readouterr().err
+    assert "not for classification" in capsys.readouterr().err
 
 
 # The floors that the shipped bundles must clear, on splits they were not trained on. The figures

@@ -17,7 +17,7 @@ from rille.schema import build
 from rille.tensor import TensorSpec
 
 SCHEMA = 1
-TASKS = ("classification", "segmentation")
+TASKS = ("classification", "multilabel", "segmentation")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -61,9 +61,11 @@ class Variant:
         target: file format: "tflite".
         precision: "fp32" or "int8".
         input: the input tensor.
-        outputs: role -> output. A classifier has "logits" (1, classes); a segmenter has "mask"
-            (1, h, w, 1) logits, and optionally "centre" (1, h, w, 1) logits with "size"
-            (1, h, w, 2), log2 of width and height in units of 16 network pixels.
+        outputs: role -> output. A classifier has "logits" (1, classes), one softmax over them; a
+            multilabel network has "logits" (1, labels), a sigmoid for each. A segmenter has one of
+            "mask" (1, h, w, 1) logits; the same with "centre" (1, h, w, 1) logits and "size"
+            (1, h, w, 2), log2 of width and height in units of 16 network pixels; "classes"
+            (1, h, w, 1 + labels) logits, the rest first.
         golden: role -> file with the expected output for the bundle's golden image, raw bytes.
     """
 
@@ -80,20 +82,25 @@ class Decision:
     """How numbers become answers.
 
     Attributes:
-        temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        temperature: logits are divided by it before the softmax or sigmoid (Guo et al. 2017).
         abstain_below: calibrated probability under which a classification abstains.
+        label_thresholds: multilabel: calibrated probability from which each label holds; empty for
+            0.5 throughout.
         mask_threshold: probability above which a pixel belongs to the mask.
         feature_threshold: score above which a feature is reported.
         min_diameter_px: least diameter of a feature, in network pixels.
         max_features: most features reported for a frame, best first.
+        feature_labels: labels whose connected regions are reported as features; empty for all.
     """
 
     temperature: float = 1.0
     abstain_below: float = 0.0
+    label_thresholds: tuple[float, ...] = ()
     mask_threshold: float = 0.5
     feature_threshold: float = 0.5
     min_diameter_px: float = 0.0
     max_features: int = 256
+    feature_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -101,6 +108,8 @@ class Decision:
         for name in ("abstain_below", "mask_threshold", "feature_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
+        if not all(0 < value < 1 for value in self.label_thresholds):
+            raise ValueError("label_thresholds must be above 0 and below 1")
         if self.min_diameter_px < 0 or not 1 <= self.max_features <= 4096:
             raise ValueError("min_diameter_px must be at least 0, max_features from 1 to 4096")
 
@@ -114,7 +123,7 @@ class Contract:
     Attributes:
         name: what the bundle is called: lower-case letters, digits and hyphens.
         version: version of the trained network.
-        task: "classification" or "segmentation".
+        task: "classification", "multilabel" or "segmentation".
         summary: one sentence for people.
         licence: of the weights, with what their training data asks for.
         labels: the classes in the order of the network's outputs.
@@ -138,6 +147,12 @@ class Contract:
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits and hyphens")
         if not self.labels or len({label.id for label in self.labels}) != len(self.labels):
             raise ValueError("labels: at least one is needed, each with its own id")
+        thresholds = self.decision.label_thresholds
+        if thresholds and len(thresholds) != len(self.labels):
+            raise ValueError("label_thresholds needs one number for each label")
+        unknown = set(self.decision.feature_labels) - {label.name for label in self.labels}
+        if unknown:
+            raise ValueError(f"feature_labels: {min(unknown)!r} is not among the labels")
         parse_ops(self.preprocess)
 
     @property
@@ -196,7 +211,7 @@ class Manifest(Contract):
         roles = set(variant.outputs)
         if not set(variant.golden) <= roles:
             raise ValueError(f"variant {key}: golden outputs {sorted(variant.golden)} are unknown")
-        if self.task == "classification":
+        if self.task != "segmentation":
             logits = variant.outputs.get("logits")
             if (
                 roles != {"logits"}
@@ -207,8 +222,13 @@ class Manifest(Contract):
                     f"variant {key}: needs one output 'logits' with {len(self.labels)} numbers, "
                     "one for each label"
                 )
+        elif roles == {"classes"}:
+            if variant.outputs["classes"].tensor.shape[-1] != 1 + len(self.labels):
+                raise ValueError(f"variant {key}: 'classes' needs a channel for each label and one")
         elif roles not in ({"mask"}, {"mask", "centre", "size"}):
-            raise ValueError(f"variant {key}: needs outputs 'mask', or 'mask', 'centre' and 'size'")
+            raise ValueError(
+                f"variant {key}: needs outputs 'mask', or 'mask', 'centre' and 'size', or 'classes'"
+            )
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`: sorted keys, so that equal manifests are equal."""

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         parser.error("--threads must be at least 1")
     bundle = load_bundle(options.bundle)
     network = Network.load(bundle, variant=options.variant, threads=options.threads)
-    dataset = open_dataset(options.root)
+    dataset = open_dataset(options.root, network.contract.task)
     result = evaluate(
         network,
         dataset,
@@ -62,7 +62,12 @@ def table(result: Evaluation) -> str:
         f"{d['network']} {d['variant']} on {d['dataset']}, split {d['split']}: "
         f"{d['images']} images, {d['backend']}"
     )
-    lines = [head, *(_classes(d) if result.task == "classification" else _craters(d))]
+    if result.task == "classification":
+        lines = [head, *_classes(d)]
+    elif result.task == "multilabel":
+        lines = [head, *_labels(d)]
+    else:
+        lines = [head, *(_craters(d) if "objects" in d else _masks(d))]
     if d["unreadable"]:
         lines.append(f"unreadable, left out: {', '.join(d['unreadable'])}")
     return "\n".join(lines)
@@ -87,6 +92,42 @@ def _classes(d: dict[str, Any]) -> list[str]:
         + (f", {100 * answered:.2f} % of them right" if answered is not None else ""),
     ]
     return lines
+
+
+def _labels(d: dict[str, Any]) -> list[str]:
+    lines = [f"{'label':12s} {'images':>6s} {'holding':>7s} {'precis.':>7s} {'recall':>7s}"]
+    lines[0] += f" {'F1':>7s} {'AP':>7s}"
+    lines += [
+        f"{name:12s} {row['images']:6d} {row['holding']:7d} {row['precision']:7.3f} "
+        f"{row['recall']:7.3f} {row['f1']:7.3f} {row['average_precision']:7.3f}"
+        for name, row in d["per_label"].items()
+    ]
+    return [
+        *lines,
+        f"macro-F1   {d['macro_f1']:.4f}   macro-AP {d['macro_ap']:.4f}   "
+        f"ECE {d['expected_calibration_error']:.4f}",
+        *(f"{name}: {text}" for name, text in d["definitions"].items()),
+    ]
+
+
+def _masks(d: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{'class':12s} {'Dice':>7s} {'IoU':>7s} {'precis.':>7s} {'recall':>7s} {'images':>7s}"
+    ]
+    for name, row in d["per_class"].items():
+        sizes = ", ".join(
+            f"from {size['from_px']:g} px {size['found']}/{size['labelled']}"
+            for size in row["regions_by_size"]
+        )
+        lines.append(
+            f"{name:12s} {row['dice']:7.3f} {row['iou']:7.3f} {row['precision']:7.3f} "
+            f"{row['recall']:7.3f} {row['images']:7d}   regions found: {sizes}"
+        )
+    return [
+        *lines,
+        f"macro Dice {d['macro_dice']:.4f}",
+        *(f"{name}: {text}" for name, text in d["definitions"].items()),
+    ]
 
 
 def _craters(d: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """From a network's numbers to answers: classes with calibrated probability, masks, features."""
 
-from rille.postprocess.classification import classify
+from rille.postprocess.classification import classify, decide_labels
 from rille.postprocess.features import FeatureDecoder
 
-__all__ = ["FeatureDecoder", "classify"]
+__all__ = ["FeatureDecoder", "classify", "decide_labels"]

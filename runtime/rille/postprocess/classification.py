@@ -46,6 +46,52 @@ def classify(
     )
 
 
+def decide_labels(
+    logits: NDArray[np.float32], labels: Sequence[LabelEntry], decision: Decision
+) -> Classification:
+    """Turn one row of independent logits into yes or no for each label.
+
+    Probabilities are sigmoid(logits / temperature).
+
+    Args:
+        logits: (labels,) real numbers, not quantised ones.
+        labels: the labels in the same order.
+        decision: temperature, thresholds.
+
+    Raises:
+        InferenceError: a logit is not finite.
+    """
+    probabilities = sigmoid(logits, decision.temperature)
+    thresholds = decision.label_thresholds or (0.5,) * len(labels)
+    holds = probabilities >= np.array(thresholds, np.float32)
+    present = tuple(label.name for label, yes in zip(labels, holds, strict=True) if yes)
+    sure = float(np.where(holds, probabilities, 1 - probabilities).min())
+    p = np.clip(probabilities.astype(np.float64), 1e-12, 1 - 1e-12)
+    entropy = float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).mean())
+    return Classification(
+        label=" + ".join(present) or "plain",
+        label_id=-1,
+        probability=sure,
+        entropy=entropy,
+        abstained=sure < decision.abstain_below,
+        probabilities=probabilities,
+        labels={entry.name: float(v) for entry, v in zip(labels, probabilities, strict=True)},
+        present=present,
+    )
+
+
+def sigmoid(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Return the sigmoid of logits over a temperature, as float32.
+
+    Raises:
+        InferenceError: a logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise InferenceError("the network gave a logit that is not a finite number")
+    # tanh cannot overflow.
+    return np.asarray(0.5 + 0.5 * np.tanh(logits / (2.0 * temperature)), np.float32)
+
+
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
     """Return the softmax of logits over a temperature along the last axis, as float32.
 

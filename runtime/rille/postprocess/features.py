@@ -1,12 +1,14 @@
 """Segmenter outputs to a mask and features (ellipses in source-image pixels).
 
-Two kinds of network are understood:
+Three kinds of network are understood:
 
 * "mask" alone: connected regions of the mask become features, each with the ellipse of the same
   second moments.
 * "mask" with "centre" and "size": each local maximum of the centre map becomes a feature, with the
   width and height found there. Touching and nested craters stay apart, and small ones are not
   lost to the mask's resolution.
+* "classes": each pixel belongs to the class of the largest logit, the first being the rest;
+  connected regions of a class become features.
 
 Thresholds are compared with the stored numbers, so a map is never dequantised as a whole.
 """
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from rille.preprocess import Geometry
     from rille.tensor import TensorSpec
 
+Found = tuple[str, Ellipse, float]
+"""Label, ellipse in network pixels, score."""
+Place = tuple["NDArray[np.intp]", "NDArray[np.intp]"]
+"""Rows and columns of some cells."""
 SIZE_UNIT_PX = 16.0
 """The size outputs are log2 of the width and height over this many network pixels."""
 _KERNEL = np.ones((3, 3), np.uint8)
@@ -65,15 +71,17 @@ class FeatureDecoder:
     Args:
         variant: the network's inputs and outputs.
         decision: thresholds.
-        labels: the classes; features carry the name of the first.
+        labels: the classes; where there is one mask, it is that of the first.
     """
 
     def __init__(self, variant: Variant, decision: Decision, labels: tuple[LabelEntry, ...]):
         self._specs = {role: entry.tensor for role, entry in variant.outputs.items()}
         self._decision = decision
-        self._label = labels[0].name
-        self._mask_grid = _Grid.between(variant.input, self._specs["mask"])
-        self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
+        self._labels = [label.name for label in labels]
+        self._role = "classes" if "classes" in self._specs else "mask"
+        self._mask_grid = _Grid.between(variant.input, self._specs[self._role])
+        if self._role == "mask":
+            self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
         if "centre" in self._specs:
             self._centre_grid = _Grid.between(variant.input, self._specs["centre"])
             self._centre_above = _stored_threshold(
@@ -93,19 +101,26 @@ class FeatureDecoder:
         for role, values in outputs.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise InferenceError(f"the network gave a {role} that is not a finite number")
-        raw = outputs["mask"][0, :, :, 0]
-        mask = (raw > self._mask_above).view(np.uint8)
+        raw = outputs[self._role][0]
+        if self._role == "classes":
+            mask = raw.argmax(axis=2).astype(np.uint8)
+        else:
+            mask = (raw[:, :, 0] > self._mask_above).view(np.uint8)
         self._clear_margins(mask, geometry)
         if "centre" in outputs:
             found = self._from_centres(outputs["centre"][0, :, :, 0], outputs["size"][0])
         else:
-            found = self._from_regions(mask, self._specs["mask"].dequantize(raw))
+            found = self._from_regions(mask, raw)
         inside = geometry.width * geometry.height / self._mask_grid.cell
+        counts = np.bincount(mask.ravel(), minlength=1 + len(self._labels))[1:]
+        shares = [min(1.0, float(n) / inside) for n in counts]
         return Segmentation(
             mask=mask,
             geometry=geometry,
             features=self._features(found, geometry),
-            coverage=min(1.0, float(np.count_nonzero(mask)) / inside),
+            coverage=min(1.0, sum(shares)),
+            shares=dict(zip(self._labels, shares, strict=True)),
+            cell_px=(self._mask_grid.x, self._mask_grid.y),
         )
 
     def _clear_margins(self, mask: NDArray[np.uint8], geometry: Geometry) -> None:
@@ -116,14 +131,12 @@ class FeatureDecoder:
         mask[:, : math.ceil(geometry.left / grid.x)] = 0
         mask[:, math.ceil((geometry.left + geometry.width) / grid.x) :] = 0
 
-    def _features(
-        self, found: list[tuple[Ellipse, float]], geometry: Geometry
-    ) -> tuple[Feature, ...]:
+    def _features(self, found: list[Found], geometry: Geometry) -> tuple[Feature, ...]:
         """Keep the best, map them to source pixels, and drop those centred off the image."""
         sx, sy = 1 / geometry.scale_x, 1 / geometry.scale_y
         dx, dy = geometry.to_source(0.0, 0.0)
         features = []
-        for ellipse, score in sorted(found, key=lambda item: -item[1]):
+        for label, ellipse, score in sorted(found, key=lambda item: -item[2]):
             if ellipse.diameter < self._decision.min_diameter_px:
                 continue
             mapped = ellipse.mapped(sx, sy, dx, dy)
@@ -131,14 +144,12 @@ class FeatureDecoder:
                 -0.5 <= mapped.x < geometry.source_width - 0.5
                 and -0.5 <= mapped.y < geometry.source_height - 0.5
             ):
-                features.append(Feature(self._label, mapped, score))
+                features.append(Feature(label, mapped, score))
             if len(features) == self._decision.max_features:
                 break
         return tuple(features)
 
-    def _from_centres(
-        self, centre: NDArray[Any], size: NDArray[Any]
-    ) -> list[tuple[Ellipse, float]]:
+    def _from_centres(self, centre: NDArray[Any], size: NDArray[Any]) -> list[Found]:
         """Read features off the local maxima of the centre map, in network pixels."""
         ordered = _ordered(centre)
         peak = (ordered == cv2.dilate(ordered, _KERNEL)) & (centre > self._centre_above)
@@ -156,37 +167,62 @@ class FeatureDecoder:
         sizes = SIZE_UNIT_PX * np.exp2(log_sizes)
         scores = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
         keep = _distinct(x, y, sizes)
+        boxes = [Ellipse.from_box(float(x[k]), float(y[k]), *map(float, sizes[k])) for k in keep]
         return [
-            (Ellipse.from_box(float(x[k]), float(y[k]), *map(float, sizes[k])), float(scores[k]))
-            for k in keep
+            (self._labels[0], box, float(scores[k])) for k, box in zip(keep, boxes, strict=True)
         ]
 
-    def _from_regions(
-        self, mask: NDArray[np.uint8], logits: NDArray[np.float32]
-    ) -> list[tuple[Ellipse, float]]:
-        """Fit an ellipse to each connected region by its second moments, in network pixels."""
-        count, regions = cv2.connectedComponents(mask, connectivity=8)
-        rows, columns = np.nonzero(mask)
-        if count < 2 or not len(rows):
-            return []
-        which = regions[rows, columns]
-        n = np.bincount(which, minlength=count)[1:].astype(np.float64)
-        x, y = self._mask_grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
-        probability = 1.0 / (1.0 + np.exp(-logits[rows, columns].astype(np.float64)))
+    def _from_regions(self, mask: NDArray[np.uint8], raw: NDArray[Any]) -> list[Found]:
+        """Fit an ellipse to each connected region of each label, in network pixels."""
+        found: list[Found] = []
+        for value, label in enumerate(self._labels, 1):
+            if self._decision.feature_labels and label not in self._decision.feature_labels:
+                continue
+            regions = _regions((mask == value).view(np.uint8), self._mask_grid)
+            for ellipse, at in regions:
+                score = float(self._probability(raw, at, value).mean())
+                if score >= self._decision.feature_threshold:
+                    found.append((label, ellipse, score))
+        return found
 
-        def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.bincount(which, values, minlength=count)[1:] / n
+    def _probability(self, raw: NDArray[Any], at: Place, value: int) -> NDArray[np.float64]:
+        """Return the probability of a mask value at some pixels."""
+        logits = self._specs[self._role].dequantize(raw[at]).astype(np.float64)
+        if self._role == "mask":
+            return np.asarray(1.0 / (1.0 + np.exp(-logits[:, 0])))
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers[:, value] / powers.sum(axis=1))
 
-        cx, cy, score = mean(x), mean(y), mean(probability)
-        # A pixel is a square, not a point: its own variance is a twelfth of its squared side.
-        xx = mean(x * x) - cx * cx + self._mask_grid.x**2 / 12
-        yy = mean(y * y) - cy * cy + self._mask_grid.y**2 / 12
-        xy = mean(x * y) - cx * cy
-        return [
-            (ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]), float(score[k]))
-            for k in range(count - 1)
-            if score[k] >= self._decision.feature_threshold
-        ]
+
+def _regions(one: NDArray[np.uint8], grid: _Grid) -> list[tuple[Ellipse, Place]]:
+    """Return the ellipse of each connected region by its second moments, and its pixels.
+
+    Args:
+        one: (h, w) uint8, 1 inside.
+        grid: of the mask.
+    """
+    count, regions = cv2.connectedComponents(one, connectivity=8)
+    rows, columns = np.nonzero(one)
+    if count < 2 or not len(rows):
+        return []
+    which = regions[rows, columns]
+    n = np.bincount(which, minlength=count)[1:].astype(np.float64)
+    x, y = grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(which, values, minlength=count)[1:] / n)
+
+    cx, cy = mean(x), mean(y)
+    # A pixel is a square, not a point: its own variance is a twelfth of its squared side.
+    xx = mean(x * x) - cx * cx + grid.x**2 / 12
+    yy = mean(y * y) - cy * cy + grid.y**2 / 12
+    xy = mean(x * y) - cx * cy
+    order = np.argsort(which, kind="stable")
+    parts = np.split(order, np.cumsum(n[:-1]).astype(np.intp))
+    return [
+        (ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]), (rows[part], columns[part]))
+        for k, part in enumerate(parts)
+    ]
 
 
 def _stored_threshold(spec: TensorSpec, probability: float) -> float:

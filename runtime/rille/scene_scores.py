@@ -1,0 +1,246 @@
+"""Scoring networks for rover scenes: independent labels, and class masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from rille.datasets import IGNORED, Dataset, MultiLabelSample
+from rille.errors import DatasetError
+from rille.metrics import PixelCounts, average_precision, expected_calibration_error
+from rille.postprocess.classification import sigmoid
+from rille.result import Segmentation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rille.bundle.manifest import Decision, LabelEntry
+    from rille.datasets import Sample
+    from rille.network import Network
+
+STONE_SIZES_PX = (0.0, 10.0, 20.0, np.inf)
+"""Edges of the bins by which labelled things are counted: diameter of the circle of their area."""
+_UNCLEAR = -1
+_FOUND_SHARE = 0.5
+
+
+@dataclass(slots=True)
+class LabelScores:
+    """Collects answers of a multilabel network.
+
+    Attributes:
+        network: what is scored.
+        order: place of the data set's label for each label of the network.
+        logits: one (labels,) float32 a sample.
+        truth: one (labels,) int8 a sample: 1 holds, 0 does not, -1 is no clear case.
+    """
+
+    network: Network
+    order: list[int]
+    logits: list[NDArray[np.float32]] = field(default_factory=list)
+    truth: list[NDArray[np.int8]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, network: Network, dataset: Dataset) -> LabelScores:
+        """Start a collection.
+
+        Raises:
+            DatasetError: the data set lacks a label of the network.
+        """
+        places = {label.name: i for i, label in enumerate(dataset.labels)}
+        missing = [name for name in network.contract.label_names if name not in places]
+        if missing:
+            raise DatasetError(
+                f"{dataset.root}: says nothing about {', '.join(map(repr, missing))}, "
+                f"which {network.contract.name} answers"
+            )
+        return cls(network, [places[name] for name in network.contract.label_names])
+
+    def add(self, sample: Sample, image: NDArray[np.uint8]) -> None:
+        """Answer one image and note its truth."""
+        assert isinstance(sample, MultiLabelSample)
+        tensor, _ = self.network.preprocessor(image)
+        outputs = self.network.backend.infer(tensor)
+        spec = self.network.variant.outputs["logits"].tensor
+        self.logits.append(spec.dequantize(outputs["logits"])[0])
+        holds = [sample.holds[k] for k in self.order]
+        self.truth.append(np.array([_UNCLEAR if v is None else int(v) for v in holds], np.int8))
+
+    def finish(self) -> tuple[dict[str, float], dict[str, Any]]:
+        """Return the headline scores and everything."""
+        contract = self.network.contract
+        return label_report(
+            np.stack(self.logits), np.stack(self.truth), contract.labels, contract.decision
+        )
+
+
+def label_report(
+    logits: NDArray[np.float32],
+    truth: NDArray[np.int8],
+    labels: tuple[LabelEntry, ...],
+    decision: Decision,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Score independent labels.
+
+    Args:
+        logits: (n, labels).
+        truth: (n, labels): 1 holds, 0 does not, -1 is no clear case and is left out.
+        labels: their names.
+        decision: temperature and thresholds.
+
+    Returns:
+        macro_f1 and macro_ap, means over the labels that hold in some images and not in others;
+        and the scores of each label.
+    """
+    probability = sigmoid(logits, decision.temperature)
+    thresholds = decision.label_thresholds or (0.5,) * len(labels)
+    rows = {}
+    for k, label in enumerate(labels):
+        clear = truth[:, k] != _UNCLEAR
+        holds, p = truth[clear, k] == 1, probability[clear, k]
+        counts = PixelCounts()
+        counts.add(p >= thresholds[k], holds)
+        pixels = counts.scores()
+        rows[label.name] = {
+            "images": int(clear.sum()),
+            "holding": int(holds.sum()),
+            "precision": pixels["precision"],
+            "recall": pixels["recall"],
+            "f1": pixels["dice"],
+            "average_precision": average_precision(p, holds),
+            "threshold": float(thresholds[k]),
+        }
+    scored = [row for row in rows.values() if 0 < row["holding"] < row["images"]]
+    clear = truth != _UNCLEAR
+    p, holds = probability[clear], truth[clear] == 1
+    scores = {
+        "macro_f1": float(np.mean([row["f1"] for row in scored])) if scored else 0.0,
+        "macro_ap": float(np.mean([row["average_precision"] for row in scored])) if scored else 0.0,
+    }
+    sure = np.where(p >= 0.5, p, 1 - p)
+    detail = {
+        **scores,
+        "per_label": rows,
+        "expected_calibration_error": expected_calibration_error(sure, (p >= 0.5) == holds),
+        "definitions": {
+            "macro_f1": "mean F1 at each label's threshold, over labels that hold in some images "
+            "and not in others; unclear cases are left out",
+            "macro_ap": "mean average precision over the same labels",
+            "expected_calibration_error": "15 equal-width bins of the probability of the likelier "
+            "side, all decisions of all labels taken together",
+        },
+    }
+    return scores, detail
+
+
+@dataclass(slots=True)
+class MaskScores:
+    """Collects pixels of a network with class masks, compared in image pixels.
+
+    Attributes:
+        network: what is scored.
+        labels: names of the labels that both network and data set have, with the mask value of
+            each in the network and in the data set.
+        pixels: counts for each label.
+        per_image: Dice of each label in each image that shows it or is said to.
+        found, labelled: connected labelled regions by label and size bin, found and in all.
+    """
+
+    network: Network
+    labels: dict[str, tuple[int, int]]
+    pixels: dict[str, PixelCounts]
+    per_image: dict[str, list[float]]
+    found: dict[str, NDArray[np.int64]]
+    labelled: dict[str, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, network: Network, dataset: Dataset) -> MaskScores:
+        """Start a collection.
+
+        Raises:
+            DatasetError: network and data set have no label in common.
+        """
+        theirs = {label.name: k for k, label in enumerate(dataset.labels, 1)}
+        ours = {name: k for k, name in enumerate(network.contract.label_names, 1)}
+        common = {name: (k, theirs[name]) for name, k in ours.items() if name in theirs}
+        if not common:
+            raise DatasetError(
+                f"{dataset.root}: labels {', '.join(theirs)}, but {network.contract.name} finds "
+                f"{', '.join(ours)}"
+            )
+        bins = len(STONE_SIZES_PX) - 1
+        return cls(
+            network,
+            common,
+            {name: PixelCounts() for name in common},
+            {name: [] for name in common},
+            {name: np.zeros(bins, np.int64) for name in common},
+            {name: np.zeros(bins, np.int64) for name in common},
+        )
+
+    def add(self, sample: Sample, image: NDArray[np.uint8]) -> None:
+        """Answer one image and compare it with its mask."""
+        truth = sample.mask()  # type: ignore[union-attr]
+        if truth.shape != image.shape[:2]:
+            raise DatasetError(
+                f"{sample.path}: image of {image.shape[1]} x {image.shape[0]} px, "
+                f"mask of {truth.shape[1]} x {truth.shape[0]}"
+            )
+        answer, _ = self.network.run(image)
+        assert isinstance(answer, Segmentation)
+        predicted = answer.in_image()
+        counted = truth != IGNORED
+        for name, (ours, theirs) in self.labels.items():
+            said, true = (predicted == ours) & counted, truth == theirs
+            self.pixels[name].add(said, true)
+            if said.any() or true.any():
+                self.per_image[name].append(
+                    2 * np.count_nonzero(said & true) / (said.sum() + true.sum())
+                )
+            self._count_regions(name, said, true)
+
+    def _count_regions(self, name: str, said: NDArray[np.bool_], true: NDArray[np.bool_]) -> None:
+        count, regions = cv2.connectedComponents(true.view(np.uint8), connectivity=8)
+        if count < 2:
+            return
+        area = np.bincount(regions.ravel(), minlength=count)[1:]
+        hit = np.bincount(regions[said], minlength=count)[1:]
+        size = np.digitize(2 * np.sqrt(area / np.pi), STONE_SIZES_PX[1:-1])
+        bins = len(STONE_SIZES_PX) - 1
+        self.labelled[name] += np.bincount(size, minlength=bins)
+        self.found[name] += np.bincount(size[hit >= _FOUND_SHARE * area], minlength=bins)
+
+    def finish(self) -> tuple[dict[str, float], dict[str, Any]]:
+        """Return the headline scores and everything."""
+        rows: dict[str, Any] = {}
+        for name, counts in self.pixels.items():
+            rows[name] = {
+                **counts.scores(),
+                "per_image_dice": float(np.mean(self.per_image[name] or [0.0])),
+                "images": len(self.per_image[name]),
+                "regions_by_size": [
+                    {"from_px": low, "found": int(found), "labelled": int(labelled)}
+                    for low, found, labelled in zip(
+                        STONE_SIZES_PX, self.found[name], self.labelled[name], strict=False
+                    )
+                ],
+            }
+        shown = [name for name, counts in self.pixels.items() if counts.labelled]
+        scores = {f"dice_{name}": rows[name]["dice"] for name in shown}
+        scores["macro_dice"] = float(np.mean(list(scores.values()) or [0.0]))
+        detail = {
+            "macro_dice": scores["macro_dice"],
+            "per_class": rows,
+            "definitions": {
+                "dice": "pixel counts summed over the split (micro), in image pixels; ignored "
+                "regions left out, label edges not",
+                "macro_dice": f"mean over {', '.join(shown)}",
+                "per_image_dice": "mean over the images that show the class or are said to",
+                "regions_by_size": "connected labelled regions by diameter of the circle of their "
+                f"area; found: at least {_FOUND_SHARE:g} of the pixels carry the class",
+            },
+        }
+        return scores, detail
