@@ -70,7 +70,7 @@ def export(
         SinkError: the bundle cannot be written.
     """
     run = read_run(folder)
-    dataset = open_dataset(root)
+    dataset = open_dataset(root, run.contract.task)
     model = convert.load_model(folder / "model.keras")
     samples = calibration.choose(dataset.samples(run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
@@ -181,7 +181,9 @@ def _selected(after: Evaluation) -> list[str]:
     """Return what was fitted on the validation split, so that its figures flatter a little."""
     if after.task == "classification":
         return ["temperature", "abstain_below"]
-    return ["feature_threshold"]
+    if after.task == "multilabel":
+        return ["temperature", "label_thresholds"]
+    return ["feature_threshold"] if after.objects is not None else []
 
 
 def default_say(line: str) -> None:

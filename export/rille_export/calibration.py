@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rille.bundle.manifest import Contract
-from rille.datasets import BoxSample, ImageSample
+from rille.datasets import ImageSample, MultiLabelSample, Sample
 from rille.images import read_image
 from rille.preprocess import Preprocessor
 from rille.tensor import TensorSpec
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def choose(samples: Sequence[Any], count: int, seed: int = 1) -> list[ImageSample | BoxSample]:
+def choose(samples: Sequence[Sample], count: int, seed: int = 1) -> list[Sample]:
     """Choose samples that span the split: classes in turn, one image of a burst before a second.
 
     Args:
@@ -33,10 +33,10 @@ def choose(samples: Sequence[Any], count: int, seed: int = 1) -> list[ImageSampl
     for sample in shuffled:
         ranked.append((seen[sample.group], sample))
         seen[sample.group] += 1
-    classes: defaultdict[int, list[Any]] = defaultdict(list)
+    classes: defaultdict[object, list[Sample]] = defaultdict(list)
     for _, sample in sorted(ranked, key=lambda item: item[0]):
-        classes[sample.label_id if isinstance(sample, ImageSample) else 0].append(sample)
-    chosen: list[Any] = []
+        classes[_kind(sample)].append(sample)
+    chosen: list[Sample] = []
     while len(chosen) < min(count, len(samples)):
         for queue in classes.values():
             if queue and len(chosen) < count:
@@ -44,8 +44,15 @@ def choose(samples: Sequence[Any], count: int, seed: int = 1) -> list[ImageSampl
     return chosen
 
 
+def _kind(sample: Sample) -> object:
+    """Return what a sample shows, as far as that is said of whole images."""
+    if isinstance(sample, ImageSample):
+        return sample.label_id
+    return sample.holds if isinstance(sample, MultiLabelSample) else None
+
+
 def inputs(
-    contract: Contract, shape: tuple[int, ...], samples: Sequence[ImageSample | BoxSample]
+    contract: Contract, shape: tuple[int, ...], samples: Sequence[Sample]
 ) -> list[NDArray[np.float32]]:
     """Return the float32 network inputs of some samples.
 

@@ -48,6 +48,11 @@ def model_card(
         f"- data: {provenance['dataset']}, split `{provenance['train_split']}`, "
         f"{provenance['train_images']} images (listing SHA-256 "
         f"`{provenance['train_listing_sha256'][:16]}…`)",
+        *(
+            f"- besides: {extra['dataset']}, {extra['images']} images (listing SHA-256 "
+            f"`{extra['listing_sha256'][:16]}…`)"
+            for extra in provenance.get("extra", [])
+        ),
         f"- network: {provenance['parameters']:,} parameters; "
         + ", ".join(f"{precision} {size / 1e6:.2f} MB" for precision, size in sizes.items()),
         f"- trained with {provenance['trained_with']}, {provenance['trained_on']}",
@@ -76,8 +81,10 @@ def _score_table(parity: Parity) -> str:
 
 def _details(after: Evaluation) -> list[str]:
     d = after.detail
+    if after.task == "multilabel":
+        return [_label_table(d)]
     if after.task == "segmentation":
-        return []
+        return [_mask_table(d)] if "per_class" in d else []
     c = d["calibration"]
     head = (
         f"Calibration (int8): ECE {c['expected_calibration_error']:.3f}; answering at p >= "
@@ -89,3 +96,24 @@ def _details(after: Evaluation) -> list[str]:
     ]
     table = "\n".join(["| class | images | recall | precision |", "|---|---|---|---|", *rows])
     return [head, table]
+
+
+def _label_table(d: dict[str, Any]) -> str:
+    rows = [
+        f"| {name} | {row['holding']} of {row['images']} | {row['recall']:.3f} | "
+        f"{row['precision']:.3f} | {row['f1']:.3f} | {row['average_precision']:.3f} |"
+        for name, row in d["per_label"].items()
+    ]
+    head = ["| label | holds in | recall | precision | F1 | AP |", "|---|---|---|---|---|---|"]
+    ece = f"Calibration (int8): ECE {d['expected_calibration_error']:.3f}."
+    return "\n".join([ece, "", *head, *rows])
+
+
+def _mask_table(d: dict[str, Any]) -> str:
+    rows = [
+        f"| {name} | {row['images']} | {row['dice']:.3f} | {row['recall']:.3f} | "
+        f"{row['precision']:.3f} |"
+        for name, row in d["per_class"].items()
+    ]
+    head = ["| class | images | Dice | recall | precision |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])

@@ -9,7 +9,7 @@ import numpy as np
 
 from rille.bundle.manifest import Decision
 from rille.evaluate import Evaluation
-from rille.postprocess.classification import softmax
+from rille.postprocess.classification import sigmoid, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +21,9 @@ def fit_decision(decision: Decision, result: Evaluation) -> Decision:
     """Return a decision fitted on a validation split.
 
     A classifier gets the temperature of least negative log-likelihood and, as abstention
-    threshold, the least probability at which 95 % of the answers given are right. A segmenter gets
-    the feature threshold of the highest object F1.
+    threshold, the least probability at which 95 % of the answers given are right. A multilabel
+    network gets the temperature, and for each label the threshold of the highest F1. A crater
+    segmenter gets the feature threshold of the highest object F1; class masks keep the recipe's.
 
     Args:
         decision: everything else is kept from it.
@@ -40,24 +41,37 @@ def fit_decision(decision: Decision, result: Evaluation) -> Decision:
             temperature=round(temperature, 4),
             abstain_below=round(max(threshold, decision.abstain_below), 3),
         )
-    assert result.objects is not None
+    if result.task == "multilabel":
+        temperature = fit_temperature(result.logits, result.truth, independent=True)
+        p = sigmoid(result.logits, temperature)
+        thresholds = tuple(label_threshold(p[:, k], result.truth[:, k]) for k in range(p.shape[1]))
+        return replace(decision, temperature=round(temperature, 4), label_thresholds=thresholds)
+    if result.objects is None:
+        return decision
     threshold, _ = result.objects.best_threshold()
     return replace(decision, feature_threshold=round(threshold, 3))
 
 
-def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+def fit_temperature(
+    logits: NDArray[np.float32], truth: NDArray[np.int64], *, independent: bool = False
+) -> float:
     """Return the temperature of least mean negative log-likelihood (Guo et al. 2017).
 
     A golden-section search over ln T in [ln 0.05, ln 20]; the likelihood has one minimum there.
 
     Args:
         logits: (n, classes).
-        truth: (n,) class indices.
+        truth: (n,) class indices; independent: (n, classes) 1, 0, or -1 to leave out.
+        independent: a sigmoid for each class instead of one softmax.
     """
     rows = np.arange(len(truth))
 
     def loss(log_t: float) -> float:
-        p = softmax(logits, float(np.exp(log_t)))[rows, truth]
+        if independent:
+            yes = sigmoid(logits, float(np.exp(log_t)))
+            p = np.where(truth == 1, yes, 1 - yes)[truth >= 0]
+        else:
+            p = softmax(logits, float(np.exp(log_t)))[rows, truth]
         return float(-np.log(np.maximum(p, 1e-12)).mean())
 
     low, high, shrink = np.log(0.05), np.log(20.0), (np.sqrt(5.0) - 1) / 2
@@ -68,6 +82,26 @@ def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> fl
         else:
             low = left
     return float(np.exp((low + high) / 2))
+
+
+def label_threshold(probability: NDArray[np.float32], truth: NDArray[np.int8]) -> float:
+    """Return the probability of the highest F1, in the middle between two images.
+
+    Args:
+        probability: (n,) that the label holds.
+        truth: (n,) 1, 0, or -1 to leave out; 0.5 is returned where it never holds.
+    """
+    p, holds = probability[truth >= 0], truth[truth >= 0] == 1
+    if not holds.any():
+        return 0.5
+    order = np.argsort(-p, kind="stable")
+    ranked, hits = p[order], np.cumsum(holds[order])
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
+    # Only between two images of different probability can a threshold lie.
+    f1[:-1][ranked[:-1] == ranked[1:]] = 0.0
+    best = int(np.argmax(f1))
+    below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
+    return round(float(np.clip((ranked[best] + below) / 2, 0.02, 0.98)), 3)
 
 
 def abstention_threshold(

@@ -14,6 +14,8 @@ _LIMITS = {
     "macro_f1": 0.01,
     "dice": 0.01,
     "object_f1": 0.01,
+    "macro_ap": 0.01,
+    "macro_dice": 0.01,
 }
 _LEAST_AGREEMENT = 0.97
 
@@ -24,7 +26,8 @@ class Parity:
 
     Attributes:
         before, after: score name -> value, float and int8.
-        agreement: share of images with the same answer, classification only.
+        agreement: share of the same answers: images of a classifier, decisions of a multilabel
+            network; None for masks.
         failures: what is beyond its limit, in words; empty if all is well.
     """
 
@@ -52,8 +55,8 @@ class Parity:
 def compare(before: Evaluation, after: Evaluation) -> Parity:
     """Compare an int8 network with its float form on the same split.
 
-    Limits: accuracy, macro-F1, Dice and object F1 may fall by 0.01; 97 % of the answers must be
-    the same.
+    Limits: accuracy, macro-F1, macro-AP, Dice and object F1 may fall by 0.01; 97 % of the answers
+    must be the same.
     """
     failures = [
         f"{name} falls from {before.scores[name]:.4f} to {after.scores[name]:.4f}"
@@ -61,8 +64,12 @@ def compare(before: Evaluation, after: Evaluation) -> Parity:
         if name in before.scores and not after.scores[name] >= before.scores[name] - limit
     ]
     agreement = None
-    if before.task == "classification":
-        same = before.logits.argmax(axis=1) == after.logits.argmax(axis=1)
+    if before.task != "segmentation":
+        same = (
+            before.logits.argmax(axis=1) == after.logits.argmax(axis=1)
+            if before.task == "classification"
+            else (before.logits >= 0) == (after.logits >= 0)
+        )
         agreement = float(np.mean(same))
         if agreement < _LEAST_AGREEMENT:
             failures.append(f"only {100 * agreement:.1f} % of the answers are the same")

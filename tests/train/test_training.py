@@ -156,11 +156,11 @@ def test_missing_backbone_weights_say_where_they_were_looked_for(
 
 def test_batches_depend_on_seed_epoch_and_index_alone(tiny_craters: Path, yolo_set: Path) -> None:
     from rille.datasets import YoloDataset
+    from rille_train.batches.craters import CraterBatches
     from rille_train.recipe import read_recipe
-    from rille_train.sequences import CraterBatches
 
     samples = YoloDataset(yolo_set).samples("train")
-    one, two = (CraterBatches(read_recipe(str(tiny_craters)), samples) for _ in range(2))
+    one, two = (CraterBatches(read_recipe(str(tiny_craters)), [samples]) for _ in range(2))
     two[3]  # asked for in another order
     np.testing.assert_array_equal(one[1][0], two[1][0])
     before = one[1][0]
@@ -181,14 +181,14 @@ def test_frozen_layers_and_statistics_do_not_move(tiny_photos: Path, msl_set: Pa
     import keras
 
     from rille.datasets import MslDataset
+    from rille_train.batches.photos import PhotoBatches
     from rille_train.losses import balanced_softmax
     from rille_train.models import build_model
     from rille_train.models.classifier import freeze
     from rille_train.recipe import read_recipe
-    from rille_train.sequences import PhotoBatches
 
     recipe = read_recipe(str(tiny_photos))
-    batches = PhotoBatches(recipe, MslDataset(msl_set).samples("train"), [0, 1, 5])
+    batches = PhotoBatches(recipe, [MslDataset(msl_set).samples("train")], [0, 1, 5])
     model = build_model(recipe, 3)
     freeze(model, "block_14_expand")
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}

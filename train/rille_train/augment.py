@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from rille.datasets import IGNORED
 from rille.ellipse import Ellipse
 from rille_train.recipe import AugmentRecipe
 
@@ -141,3 +142,51 @@ def cut_window(
             y = side - 1 - y if mirror_y else y
             inside.append(Ellipse(x, y, e.semi_major, e.semi_minor, e.angle_deg))
     return np.ascontiguousarray(window), inside, mirror_x
+
+
+def warp_scene(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    side: int,
+    how: AugmentRecipe,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cut a square window out of a scene and its class mask, turned, zoomed and mirrored alike.
+
+    Args:
+        image: (H, W, 3) or (H, W) uint8.
+        mask: (H, W) uint8.
+        side: of the window in pixels.
+        how: what to vary.
+        rng: where chance comes from.
+
+    Returns:
+        The window, mirrored over at the scene's edge, and its mask, ignored beyond it.
+    """
+    rows, columns = mask.shape
+    scale = np.exp(-rng.uniform(-how.zoom, how.zoom))
+    turn = np.radians(rng.uniform(-how.rotate_deg, how.rotate_deg))
+    mirror_x = -1.0 if how.flip and rng.random() < 0.5 else 1.0
+    mirror_y = -1.0 if how.flip_vertical and rng.random() < 0.5 else 1.0
+    c, s = np.cos(turn) * scale, np.sin(turn) * scale
+    linear = np.array([[c * mirror_x, -s * mirror_y], [s * mirror_x, c * mirror_y]])
+    reach = scale * side / 2
+    middle = [
+        rng.uniform(min(reach, length / 2), max(length - reach, length / 2)) - 0.5
+        for length in (columns, rows)
+    ]
+    shift = np.array(middle) - linear @ np.full(2, (side - 1) / 2)
+    matrix = np.hstack([linear, shift[:, None]])
+    size, inverse = (side, side), cv2.WARP_INVERSE_MAP
+    window = cv2.warpAffine(
+        image, matrix, size, flags=cv2.INTER_LINEAR | inverse, borderMode=cv2.BORDER_REFLECT_101
+    )
+    classes = cv2.warpAffine(
+        mask,
+        matrix,
+        size,
+        flags=cv2.INTER_NEAREST | inverse,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=IGNORED,
+    )
+    return np.asarray(window, np.uint8), np.asarray(classes, np.uint8)

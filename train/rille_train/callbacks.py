@@ -14,7 +14,7 @@ import keras
 
 from rille.errors import RilleError
 from rille.files import write_whole
-from rille_train.sequences import Batches
+from rille_train.batches import Batches
 
 
 class DivergedError(RilleError):

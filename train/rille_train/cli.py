@@ -32,6 +32,14 @@ def main(arguments: list[str]) -> int:
         "--weights", type=Path, metavar="PATH", help="file or folder with backbone weights"
     )
     parser.add_argument(
+        "--extra",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="ROOT",
+        help="further data set to draw training images from (data.extra_share); may be repeated",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -44,7 +52,7 @@ def main(arguments: list[str]) -> int:
     out = options.out or Path("runs") / recipe.name
     from rille_train.loop import train
 
-    result = train(recipe, options.data, out, options.weights)
+    result = train(recipe, options.data, out, options.weights, options.extra)
     for name, value in result.scores.items():
         print(f"{name:18s} {value:.4f}")
     sys.stderr.write(f"wrote {out}; next: rille export {out} --data {options.data}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,27 @@ from typing import Any
 import keras
 
 from rille.bundle.manifest import Contract, LabelEntry
-from rille.datasets import Dataset, ImageSample, open_dataset
-from rille.errors import ConfigError, DatasetError
+from rille.datasets import Dataset, ImageSample, Label, open_dataset
+from rille.errors import ConfigError
 from rille.evaluate import Evaluation, evaluate
+from rille_train.batches import open_batches
+from rille_train.batches.photos import LabelBatches, PhotoBatches
 from rille_train.callbacks import Checkpoint, EpochSeed, Progress, Validation, averaged_weights
 from rille_train.head import fit_head
 from rille_train.keras_backend import keras_network
-from rille_train.losses import SEGMENTATION_LOSSES, balanced_softmax
-from rille_train.models import build_model, for_flight, input_shape
+from rille_train.models import build_model, for_flight
 from rille_train.models.classifier import freeze, load_mobilenet_v2_backbone
 from rille_train.recipe import FitRecipe, Recipe
 from rille_train.run_folder import claim_run, write_run
-from rille_train.sequences import Batches, CraterBatches, PhotoBatches
 
 
-def train(recipe: Recipe, root: Path, out: Path, weights: Path | None = None) -> Evaluation:
+def train(
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    weights: Path | None = None,
+    extra: Sequence[Path] = (),
+) -> Evaluation:
     """Train a recipe's network and write the run folder.
 
     The folder holds `model.keras` (float32), `contract.json` (what `rille export` needs),
@@ -36,6 +41,7 @@ def train(recipe: Recipe, root: Path, out: Path, weights: Path | None = None) ->
         root: folder of the data set, in its published layout.
         out: the run folder.
         weights: file or folder with backbone weights.
+        extra: folders of further data sets to draw training images from; scored is `root` alone.
 
     Returns:
         Scores of the final weights on the validation split.
@@ -45,26 +51,22 @@ def train(recipe: Recipe, root: Path, out: Path, weights: Path | None = None) ->
         ConfigError: backbone weights are missing, or `out` holds another run.
         DivergedError: the loss is no longer finite.
     """
-    dataset = open_dataset(root)
-    if dataset.task != recipe.task:
-        raise DatasetError(f"{root}: a data set for {dataset.task}, the recipe does {recipe.task}")
+    datasets = [open_dataset(folder, recipe.task) for folder in (root, *extra)]
+    dataset = datasets[0]
     claim_run(out, recipe)
     keras.utils.set_random_seed(recipe.fit.seed)
     contract = _contract(recipe, dataset)
     validate = _validator(recipe, contract, dataset)
     set_precision(recipe.fit.precision)
-    batches = _batches(recipe, dataset, contract)
+    batches = open_batches(recipe, datasets, contract)
     model = build_model(recipe, len(contract.labels), _side(recipe))
-    losses: dict[str, Any] = {k: v for k, v in SEGMENTATION_LOSSES.items() if k in model.output}
-    if isinstance(batches, PhotoBatches):
-        losses = {"logits": _loss(recipe.fit, batches)}
-        if recipe.model.backbone:
-            load_mobilenet_v2_backbone(model, _find_backbone(recipe, root, weights))
-        if recipe.fit.head_steps:
-            fit_head(model, batches)
-        freeze(model, recipe.model.freeze_below)
+    if recipe.model.backbone:
+        load_mobilenet_v2_backbone(model, _find_backbone(recipe, root, weights))
+    if recipe.fit.head_steps and isinstance(batches, PhotoBatches | LabelBatches):
+        fit_head(model, batches)
+    freeze(model, recipe.model.freeze_below)
     steps = len(batches)
-    model.compile(_optimizer(recipe.fit, steps), loss=losses, jit_compile=_jit())
+    model.compile(_optimizer(recipe.fit, steps), loss=dict(batches.losses), jit_compile=_jit())
     checkpoint = Checkpoint(out / "resume")
     score = Validation(
         lambda kept: validate(kept).scores, recipe.fit.validate_every, recipe.fit.epochs
@@ -83,7 +85,7 @@ def train(recipe: Recipe, root: Path, out: Path, weights: Path | None = None) ->
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe, len(contract.labels))
     model.set_weights(kept)
-    write_run(out, recipe, contract, for_flight(model), checkpoint.history, result, dataset)
+    write_run(out, recipe, contract, for_flight(model), checkpoint.history, result, datasets)
     return result
 
 
@@ -119,6 +121,8 @@ def _contract(recipe: Recipe, dataset: Dataset) -> Contract:
     if recipe.task == "classification":
         seen = {s.label_id for s in samples if isinstance(s, ImageSample)}
         labels = tuple(label for label in labels if label.id in seen)
+    elif recipe.data.labels:
+        labels = tuple(Label(i, name) for i, name in enumerate(recipe.data.labels, 1))
     return Contract(
         name=recipe.name,
         version=recipe.version,
@@ -144,17 +148,6 @@ def _validator(recipe: Recipe, contract: Contract, dataset: Dataset) -> Any:
     return validate
 
 
-def _batches(recipe: Recipe, dataset: Dataset, contract: Contract) -> Batches:
-    samples: Any = dataset.samples(recipe.data.train)
-    sys.stderr.write(f"{recipe.name}: reading {len(samples)} images of split {recipe.data.train}\n")
-    if recipe.task == "classification":
-        return PhotoBatches(recipe, samples, [label.id for label in contract.labels])
-    height, width, _ = input_shape(recipe)
-    if recipe.augment.window_px > min(height, width):
-        raise ConfigError(f"augment.window_px is larger than the {width} x {height} px input")
-    return CraterBatches(recipe, samples)
-
-
 def _find_backbone(recipe: Recipe, root: Path, weights: Path | None) -> Path:
     name = recipe.model.backbone
     places = [root.resolve().parent / "backbones", Path("data/backbones")]
@@ -168,10 +161,6 @@ def _find_backbone(recipe: Recipe, root: Path, weights: Path | None) -> Path:
         f"backbone weights {name} not found in {', '.join(map(str, places))}; name them with "
         '--weights PATH, or start from random ones with --set model.backbone=""'
     )
-
-
-def _loss(fit: FitRecipe, batches: PhotoBatches) -> Any:
-    return balanced_softmax(batches.shares, fit.prior_strength, fit.label_smoothing)
 
 
 def _optimizer(fit: FitRecipe, steps_per_epoch: int) -> Any:

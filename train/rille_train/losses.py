@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,59 @@ def light_loss(target: Any, logits: Any) -> Any:
     return _cross_entropy(ops.cast(target, "float32"), ops.cast(logits, "float32"))
 
 
-SEGMENTATION_LOSSES = {
-    "mask": mask_loss,
-    "centre": centre_loss,
-    "size": size_loss,
-    "light": light_loss,
-}
+def independent_loss(smoothing: float) -> Callable[[Any, Any], Any]:
+    """Return the mean binary cross-entropy of independent labels, unclear cases left out.
+
+    Args:
+        smoothing: share of the target moved to the other side.
+
+    Returns:
+        A loss of (batch, labels) targets, 1, 0 or -1 where it is no clear case, and logits.
+    """
+
+    def loss(target: Any, logits: Any) -> Any:
+        target, logits = ops.cast(target, "float32"), ops.cast(logits, "float32")
+        clear = ops.cast(target >= 0.0, "float32")
+        wanted = target * (1 - smoothing) + 0.5 * smoothing
+        each = ops.maximum(logits, 0.0) - logits * wanted + ops.log1p(ops.exp(-ops.abs(logits)))
+        return ops.sum(each * clear) / ops.maximum(ops.sum(clear), 1.0)
+
+    return loss
+
+
+def possible_class_loss(weights: Sequence[float]) -> Callable[[Any, Any], Any]:
+    """Return the loss of class maps whose targets may leave several classes possible.
+
+    Cross-entropy of the event that one of the possible classes is true, weighted by class, plus
+    soft Dice of each class that the batch shows, over the pixels where it is sure.
+
+    Args:
+        weights: of each class in the cross-entropy, the rest first; empty for 1 throughout.
+
+    Returns:
+        A loss of (batch, h, w, classes) targets, 1 for each possible class (fractions where a
+        cell takes in several pixels), and logits of the same shape.
+    """
+
+    def loss(target: Any, logits: Any) -> Any:
+        target, logits = ops.cast(target, "float32"), ops.cast(logits, "float32")
+        probability = ops.softmax(logits, axis=-1)
+        possible = ops.sum(target, axis=-1)
+        sure = ops.cast(possible < 1.01, "float32")
+        event = -ops.log(ops.clip(ops.sum(target * probability, axis=-1), 1e-6, 1.0))
+        factor = sure * ops.sum(target * _row(weights, logits.shape[-1]), axis=-1) + (1.0 - sure)
+        entropy = ops.sum(event * factor) / ops.maximum(ops.sum(factor), 1.0)
+        # What is possible but not sure says nothing about this class's overlap.
+        known = ops.maximum(sure[..., None], ops.cast(target < 0.01, "float32"))
+        axes = (0, 1, 2)
+        overlap = ops.sum(probability * target * known, axis=axes)
+        total = ops.sum((probability + target) * known, axis=axes)
+        shown = ops.cast(ops.sum(target * known, axis=axes) > 0.5, "float32")
+        dice = (1.0 - (2.0 * overlap + 1.0) / (total + 1.0)) * shown
+        return entropy + ops.sum(dice[1:]) / ops.maximum(ops.sum(shown[1:]), 1.0)
+
+    return loss
+
+
+def _row(weights: Sequence[float], count: int) -> Any:
+    return ops.convert_to_tensor(np.array(weights or [1.0] * count, np.float32))

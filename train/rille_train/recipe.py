@@ -16,7 +16,12 @@ from rille.preprocess import parse_ops
 from rille.schema import build, merge_setting, read_toml
 
 _RECIPES = resources.files("rille_train") / "recipes"
-MODELS = {"mobilenet-v2": "classification", "crater-unet": "segmentation"}
+MODELS = {
+    "mobilenet-v2": ("classification", "multilabel"),
+    "crater-unet": ("segmentation",),
+    "scene-unet": ("segmentation",),
+}
+"""Kind of network -> what it can be trained for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,13 +33,20 @@ class DataRecipe:
         validation: split scored during training and used to fit temperature and thresholds.
         sun: side of the training images on which the Sun stands, "left" or "right"; empty where
             it is not the same in all of them.
+        labels: classes of a network with class masks, in the order of its outputs.
+        extra_share: probability that a training image comes from a further data set, if any are
+            given.
     """
 
     train: str = "train"
     validation: str = "val"
     sun: str = ""
+    labels: tuple[str, ...] = ()
+    extra_share: float = 0.3
 
     def __post_init__(self) -> None:
+        if not 0 < self.extra_share < 1:
+            raise ValueError("extra_share must be above 0 and below 1")
         if self.sun not in ("", "left", "right"):
             raise ValueError(f"sun must be 'left', 'right' or empty, not {self.sun!r}")
 
@@ -44,11 +56,11 @@ class ModelRecipe:
     """The network.
 
     Attributes:
-        kind: "mobilenet-v2" or "crater-unet".
+        kind: "mobilenet-v2", "crater-unet" or "scene-unet".
         backbone: name of the file with pretrained backbone weights; empty for random ones.
         dropout: share of the last features dropped while training (classifier).
-        freeze_below: layers before the one with this name keep their weights (classifier).
-        widths: channels of the encoder's stages (segmenter).
+        freeze_below: layers before the one with this name keep their weights (MobileNetV2).
+        widths: channels of the crater network's encoder, or of the scene network's way up.
         canonical_light: find the Sun's side first and mirror the image accordingly (segmenter).
     """
 
@@ -87,6 +99,8 @@ class FitRecipe:
         class_power: classifier: a class of n images is drawn in proportion to n ** class_power.
         group_power: classifier: an image of a burst of m is drawn in proportion to
             m ** -group_power.
+        class_weights: scene network: weight of each class in the cross-entropy, the rest first;
+            empty for 1 throughout.
         head_steps: classifier: steps of the head alone, on frozen features, before fine-tuning.
         validate_every: epochs between two validations.
         precision: "auto", "float32" or "bfloat16"; auto takes bfloat16 where the machine has it.
@@ -105,6 +119,7 @@ class FitRecipe:
     prior_strength: float = 0.0
     class_power: float = 1.0
     group_power: float = 0.0
+    class_weights: tuple[float, ...] = ()
     head_steps: int = 0
     validate_every: int = 1
     precision: str = "auto"
@@ -137,7 +152,7 @@ class AugmentRecipe:
         noise: largest standard deviation of added noise, grey levels.
         erase: probability of covering a random rectangle.
         window_px: side of the square window cut out, segmenter.
-        zoom: largest change of scale, as a share, segmenter.
+        zoom: largest change of scale, as a natural logarithm, segmenter.
     """
 
     crop: float = 1.0
@@ -169,7 +184,7 @@ class Recipe:
     Attributes:
         name: of the bundle.
         version: of the trained network.
-        task: "classification" or "segmentation".
+        task: "classification", "multilabel" or "segmentation".
         summary, licence: see `rille.bundle.manifest.Contract`.
         preprocess: operations, see `rille.preprocess`.
         data, model, fit, augment, decision: the parts.
@@ -190,11 +205,23 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"task {self.task!r} is not known (known: {', '.join(TASKS)})")
-        if MODELS[self.model.kind] != self.task:
+        if self.task not in MODELS[self.model.kind]:
             raise ValueError(f"model {self.model.kind!r} does not do {self.task}")
         if self.model.canonical_light and not self.data.sun:
             raise ValueError("model.canonical_light needs data.sun: on which side the Sun stands")
+        if self.model.kind == "scene-unet":
+            self._check_scene()
         parse_ops(self.preprocess)
+
+    def _check_scene(self) -> None:
+        if not self.data.labels:
+            raise ValueError("model scene-unet needs data.labels: the classes to find")
+        if len(self.model.widths) != 4:
+            raise ValueError("model scene-unet needs four model.widths")
+        if self.fit.class_weights and len(self.fit.class_weights) != 1 + len(self.data.labels):
+            raise ValueError("fit.class_weights needs one number for the rest and each label")
+        if self.augment.window_px % 32:
+            raise ValueError("augment.window_px must be divisible by 32 for scene-unet")
 
 
 def recipe_names() -> list[str]:

@@ -15,6 +15,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,13 @@ def write_run(
     model: Any,
     history: dict[str, Any],
     result: Evaluation,
-    dataset: Dataset,
+    datasets: Sequence[Dataset],
 ) -> None:
     """Write everything a finished run leaves, each file complete or not at all."""
     partial = out / "partial.keras"
     model.save(partial)
     partial.replace(out / "model.keras")
+    dataset, *others = datasets
     samples = dataset.samples(recipe.data.train)
     framework = importlib.import_module(keras.backend.backend())
     record = {
@@ -74,6 +76,7 @@ def write_run(
             "train_split": recipe.data.train,
             "train_images": len(samples),
             "train_listing_sha256": listing_digest(samples, dataset.root),
+            "extra": [_origin(other, recipe) for other in others],
             "parameters": int(model.count_params()),
             "trained_with": f"keras {keras.__version__}, {framework.__name__} "
             f"{framework.__version__}, python {platform.python_version()}, "
@@ -85,6 +88,15 @@ def write_run(
     write_json(out / "history.json", history)
     write_json(out / "validation.json", result.detail)
     shutil.rmtree(out / "resume", ignore_errors=True)
+
+
+def _origin(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+    samples = dataset.samples(recipe.data.train)
+    return {
+        "dataset": dataset.name,
+        "images": len(samples),
+        "listing_sha256": listing_digest(samples, dataset.root),
+    }
 
 
 def write_json(path: Path, content: Any) -> None:

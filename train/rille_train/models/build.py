@@ -9,6 +9,7 @@ import keras
 from rille.preprocess import Gray, Letterbox, Resize, parse_ops
 from rille_train.models.classifier import mobilenet_v2_classifier
 from rille_train.models.crater_unet import crater_unet
+from rille_train.models.scene_unet import scene_unet
 from rille_train.recipe import Recipe
 
 
@@ -17,7 +18,7 @@ def build_model(recipe: Recipe, classes: int, side: int | None = None) -> Any:
 
     Args:
         recipe: the recipe.
-        classes: number of classes.
+        classes: number of labels.
         side: height and width of the input; None for the size that preprocessing makes.
 
     Returns:
@@ -28,6 +29,8 @@ def build_model(recipe: Recipe, classes: int, side: int | None = None) -> Any:
     shape = (side or height, side or width, channels)
     if recipe.model.kind == "crater-unet":
         return crater_unet(shape, recipe.model.widths, recipe.model.canonical_light)
+    if recipe.model.kind == "scene-unet":
+        return scene_unet(shape, classes, recipe.model.widths)
     return mobilenet_v2_classifier(shape, classes, recipe.model.dropout)
 
 

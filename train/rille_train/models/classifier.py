@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import keras
 import numpy as np
 
 from rille.errors import ConfigError
+
+_PART = r"block_\d+_(?:expand|depthwise|project)|expanded_conv_(?:depthwise|project)"
+_MOBILENET = re.compile(rf"Conv1|Conv_1|{_PART}")
+_MOBILENET_NORM = re.compile(rf"bn_Conv1|Conv_1_bn|(?:{_PART})_BN")
 
 
 def mobilenet_v2_classifier(shape: tuple[int, int, int], classes: int, dropout: float) -> Any:
@@ -34,11 +39,14 @@ def mobilenet_v2_classifier(shape: tuple[int, int, int], classes: int, dropout: 
 def load_mobilenet_v2_backbone(model: Any, path: Path) -> None:
     """Fill a MobileNetV2's convolutions from an `.npz` with batch normalisation folded in.
 
+    What a network adds to MobileNetV2, and the parts of it that a network leaves out, stay as they
+    are: layers are found by their names in `keras.applications`.
+
     The file's arrays are `NN_conv|dw/{kernel,bias}` in graph order. Each batch normalisation
     becomes the identity plus the bias: gamma 1, beta = bias, mean 0, variance 1 - epsilon.
 
     Args:
-        model: a model built by `mobilenet_v2_classifier`.
+        model: a model built on `keras.applications.MobileNetV2`.
         path: the file.
 
     Raises:
@@ -54,8 +62,9 @@ def load_mobilenet_v2_backbone(model: Any, path: Path) -> None:
         layer
         for layer in model.layers
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+        and _MOBILENET.fullmatch(layer.name)
     ]
-    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    norms = [x for x in model.layers if _MOBILENET_NORM.fullmatch(x.name)]
     # The file's last convolution makes the 1001 ImageNet logits, which this network lacks.
     if len(convolutions) != len(norms) or len(kernels) < len(convolutions):
         raise ConfigError(f"{path}: holds {len(kernels)} convolutions, not those of MobileNetV2")
@@ -72,7 +81,7 @@ def load_mobilenet_v2_backbone(model: Any, path: Path) -> None:
 
 
 def freeze(model: Any, below: str) -> None:
-    """Fix every batch normalisation, and every layer before the one called `below`.
+    """Fix the backbone's batch normalisation, and every layer before the one called `below`.
 
     With few images per class the statistics of a batch say more about the draw than about the
     data; moving averages that follow them are what collapsed the first reference project.
@@ -85,5 +94,5 @@ def freeze(model: Any, below: str) -> None:
         raise ConfigError(f"freeze_below: the network has no layer {below!r}")
     first = names.index(below) if below else 0
     for index, layer in enumerate(model.layers):
-        if index < first or isinstance(layer, keras.layers.BatchNormalization):
+        if index < first or _MOBILENET_NORM.fullmatch(layer.name):
             layer.trainable = False
