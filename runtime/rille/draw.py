@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from rille.colours import COLOURS, OTHER
 from rille.result import Result, State
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 PANEL_PX = 64
 _LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 480, 1280, 1280
 _BACK, _INK, _DIM = (18, 20, 26), (235, 235, 235), (150, 155, 165)
-_CRATER = (255, 196, 60)
 _STAGES = {"classify": (90, 170, 255), "segment": (255, 140, 90)}
 _STATES = {
     State.OK: (90, 200, 120),
@@ -69,14 +70,39 @@ def _draw_frame(view: NDArray[np.uint8], result: Result) -> None:
     left, top = (view.shape[1] - inner_w) // 2, (view.shape[0] - inner_h) // 2
     inside = view[top : top + inner_h, left : left + inner_w]
     inside[:] = image
+    _tint(inside, result)
     sx, sy = inner_w / pixels.shape[1], inner_h / pixels.shape[0]
     for feature in result.features:
+        if feature.label in ("stone", "artifact"):
+            continue  # their pixels are tinted; an outline each would hide them
         e = feature.ellipse.mapped(sx, sy, left + 0.5 * sx - 0.5, top + 0.5 * sy - 0.5)
         # Sure features are drawn strong, doubtful ones faint.
         strength = 0.45 + 0.55 * min(1.0, feature.score / 0.7)
-        colour = tuple(round(strength * c) for c in _CRATER)
+        colour = tuple(round(strength * c) for c in COLOURS.get(feature.label, OTHER))
         box = ((e.x, e.y), (2 * e.semi_major, 2 * e.semi_minor), e.angle_deg)
         cv2.ellipse(view, box, colour, 1, cv2.LINE_AA)
+
+
+def _tint(view: NDArray[np.uint8], result: Result) -> None:
+    """Colour the pixels of a class mask in place; a mask of one label is told by its features."""
+    segmentation = result.segmentation
+    if segmentation is None or len(segmentation.shares) < 2:
+        return
+    mask = cv2.resize(
+        segmentation.in_image(), (view.shape[1], view.shape[0]), interpolation=cv2.INTER_NEAREST
+    )
+    for value, label in enumerate(segmentation.shares, 1):
+        if label in COLOURS:
+            where = mask == value
+            mixed = 0.6 * view[where] + 0.4 * np.array(COLOURS[label], np.float32)
+            view[where] = mixed.astype(np.uint8)
+
+
+def _counted(result: Result) -> str:
+    """Return how many of each thing were found, in words."""
+    counts = Counter(feature.label for feature in result.features)
+    words = [f"{n} {label}{'s' * (n != 1)}" for label, n in counts.most_common()]
+    return ", ".join(words) or "nothing found"
 
 
 def _draw_panel(panel: NDArray[np.uint8], result: Result) -> None:
@@ -94,8 +120,9 @@ def _draw_panel(panel: NDArray[np.uint8], result: Result) -> None:
             panel, f"({label}?)" if c.abstained else label, 150, 20, _DIM if c.abstained else _INK
         )
     if result.segmentation is not None:
-        count = f"{len(result.features)} crater{'s' * (len(result.features) != 1)}"
-        _text(panel, count, width - 12 - _text_width(count), 20, _CRATER)
+        count = _counted(result)
+        colour = COLOURS.get(result.features[0].label, OTHER) if result.features else _DIM
+        _text(panel, count, width - 12 - _text_width(count), 20, colour)
     _draw_bar(panel, result)
 
 

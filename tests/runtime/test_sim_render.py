@@ -13,7 +13,10 @@ import pytest
 
 from rille.cli.main import main
 from rille.frame import CLASSES
+from rille.sim.ground import TERRAINS
 from rille.sim.likeness import compare, measure
+from rille.sim.render import Plan
+from rille.sim.scenario import Scenario
 
 URI = "sim://moon?view=rover&terrain=mare&size=96x64&seed=3"
 
@@ -144,3 +147,17 @@ def test_the_slope_of_a_spectrum_is_measured() -> None:
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((256, 256))) * k**-1.2)
     steep = np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
     assert measure(steep)["spectrum slope"] == pytest.approx(-2.4, abs=0.3)
+
+
+def test_varied_scenes_differ_and_come_back_the_same() -> None:
+    """Terrain, Sun, lens and hardware are drawn for each scene from the seed alone."""
+    plan = Plan(
+        scenario=Scenario(view="rover"), scenes=24, frames=24, every=1, validation=4, vary=True
+    )
+    scenes = [plan.scene(number) for number in range(24)]
+    assert scenes == [plan.scene(number) for number in range(24)]
+    assert {s.terrain for s in scenes} == set(TERRAINS["moon"])
+    assert {s.hardware for s in scenes} == {True, False}
+    elevations = [s.sun_elevation_deg for s in scenes]
+    assert min(elevations) >= 3 and max(elevations) <= 45 and len(set(elevations)) == 24
+    assert all(s.seed == plan.scenario.seed + n for n, s in enumerate(scenes))

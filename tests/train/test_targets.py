@@ -7,13 +7,12 @@ import pytest
 
 pytest.importorskip("keras", reason="the train extra is not installed")
 
-from rille_train.batches.photos import sampling_weights
-
 from rille.bundle.manifest import Decision, LabelEntry, OutputEntry, Variant
 from rille.ellipse import Ellipse, draw_ellipses
 from rille.postprocess import FeatureDecoder
 from rille.preprocess import Resize
 from rille.tensor import TensorSpec
+from rille_train.batches.photos import sampling_weights
 from rille_train.targets import crater_targets
 
 SIDE = 128

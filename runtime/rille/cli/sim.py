@@ -44,6 +44,9 @@ def main(arguments: list[str]) -> int:
     data.add_argument("--frames", type=int, default=100, metavar="N", help="in all")
     data.add_argument("--scenes", type=int, default=10, metavar="N")
     data.add_argument("--val", type=int, default=2, metavar="N", help="scenes kept for validation")
+    data.add_argument(
+        "--vary", action="store_true", help="each scene draws terrain, Sun, lens, sensor, hardware"
+    )
     data.add_argument("--every", type=int, default=10, metavar="N", help="keep one frame in N")
     data.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
     show = verbs.add_parser("show", help="a short video", description="Render a short video.")
@@ -84,6 +87,7 @@ def main(arguments: list[str]) -> int:
         frames=options.frames,
         every=options.every,
         validation=options.val,
+        vary=options.vary,
     )
     render(options.out, plan, options.workers, _progress)
     print(f"wrote {options.frames} frames of {options.scenes} scenes in {options.out}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from rille.colours import COLOURS
 from rille.frame import CLASSES
 
 if TYPE_CHECKING:
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
 
     from rille.frame import Truth
 
-_COLOURS = {
-    "crater": (255, 190, 60),
-    "stone": (90, 220, 110),
-    "artifact": (240, 80, 80),
-    "track": (80, 160, 255),
-}
 _SHADOW = (150, 60, 200)
 
 
@@ -36,13 +31,13 @@ def with_truth(pixels: NDArray[np.uint8], truth: Truth) -> NDArray[np.uint8]:
     """
     picture = in_colour(pixels).copy()
     classes = classes_of(truth)
-    for name, colour in _COLOURS.items():
+    for name, colour in COLOURS.items():
         _tint(picture, classes == CLASSES.index(name), colour, 0.45)
     if truth.shadow is not None:
         _tint(picture, truth.shadow > 0, _SHADOW, 0.35)
     for e in truth.craters:
         box = ((e.x, e.y), (2 * e.semi_major, 2 * e.semi_minor), e.angle_deg)
-        cv2.ellipse(picture, box, _COLOURS["crater"], 1, cv2.LINE_AA)
+        cv2.ellipse(picture, box, COLOURS["crater"], 1, cv2.LINE_AA)
     return picture
 
 

@@ -23,6 +23,7 @@ from rille.ellipse import Ellipse, clipped_polygon
 from rille.errors import ConfigError, RilleError, SinkError, SourceError
 from rille.files import sink_error, write_whole
 from rille.frame import CLASSES
+from rille.sim.ground import TERRAINS
 from rille.sim.overlay import classes_of, sheet
 from rille.sim.scenario import Scenario, open_simulator
 
@@ -45,6 +46,7 @@ class Plan:
         frames: how many frames in all, the same number of each scene (or one more).
         every: one frame out of so many of a drive or descent is kept.
         validation: scenes kept for validation, the last ones.
+        vary: whether each scene draws its own terrain, Sun, lens, sensor and hardware.
     """
 
     scenario: Scenario
@@ -52,6 +54,7 @@ class Plan:
     frames: int
     every: int
     validation: int
+    vary: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.scenes <= self.frames:
@@ -63,7 +66,7 @@ class Plan:
 
     def scene(self, number: int) -> Scenario:
         """Return the scenario of a scene."""
-        s = self.scenario
+        s = varied(self.scenario, number) if self.vary else self.scenario
         count = len(self.kept(number))
         return replace(s, seed=s.seed + number, frames=max(1, count * self.every), truth=True)
 
@@ -75,6 +78,26 @@ class Plan:
     def split(self, number: int) -> str:
         """Return which split a scene belongs to: a scene is never in two."""
         return "val" if number >= self.scenes - self.validation else "train"
+
+
+def varied(scenario: Scenario, number: int) -> Scenario:
+    """Return a scenario with terrain, Sun, lens, sensor and hardware drawn for one scene.
+
+    The Sun stands 3 to 45 degrees high, evenly in the logarithm: low Suns are the hard ones.
+    """
+    rng = np.random.default_rng([scenario.seed, number, 17])
+    terrains = (
+        sorted(TERRAINS[scenario.world]) if scenario.view == "rover" else ["highland", "mare"]
+    )
+    return replace(
+        scenario,
+        terrain=str(rng.choice(terrains)),
+        sun_elevation_deg=float(np.exp(rng.uniform(np.log(3.0), np.log(45.0)))),
+        sun_azimuth_deg=float(rng.uniform(0.0, 360.0)),
+        field_of_view_deg=float(rng.uniform(45.0, 70.0)),
+        sensor=str(rng.choice(["clean", "typical", "stressed"], p=[0.2, 0.6, 0.2])),
+        hardware=bool(rng.random() < 0.6),
+    )
 
 
 def render(folder: Path, plan: Plan, workers: int, progress: Callable[[int, int], None]) -> None:
