@@ -19,7 +19,7 @@ import rille
 from rille.backends.litert import LiteRtBackend
 from rille.bundle import Bundle, file_entries, write_bundle
 from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest, Variant
-from rille.datasets import open_dataset
+from rille.datasets import open_dataset, samples_of
 from rille.errors import CheckFailedError
 from rille.evaluate import Evaluation, evaluate
 from rille.images import decode_image
@@ -72,7 +72,7 @@ def export(
     run = read_run(folder)
     dataset = open_dataset(root, run.contract.task)
     model = convert.load_model(folder / "model.keras")
-    samples = calibration.choose(dataset.samples(run.data.train), options.calibration_images)
+    samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
     forms, gap = _convert(run.contract, model, samples)
 

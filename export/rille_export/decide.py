@@ -10,6 +10,7 @@ import numpy as np
 from rille.bundle.manifest import Decision
 from rille.evaluate import Evaluation
 from rille.postprocess.classification import sigmoid, softmax
+from rille.scene_scores import fitted_thresholds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,9 +44,13 @@ def fit_decision(decision: Decision, result: Evaluation) -> Decision:
         )
     if result.task == "multilabel":
         temperature = fit_temperature(result.logits, result.truth, independent=True)
-        p = sigmoid(result.logits, temperature)
-        thresholds = tuple(label_threshold(p[:, k], result.truth[:, k]) for k in range(p.shape[1]))
-        return replace(decision, temperature=round(temperature, 4), label_thresholds=thresholds)
+        logits = fitted_thresholds(result.logits, result.truth)
+        thresholds = np.clip(sigmoid(logits, temperature), 0.02, 0.98)
+        return replace(
+            decision,
+            temperature=round(temperature, 4),
+            label_thresholds=tuple(round(float(p), 3) for p in thresholds),
+        )
     if result.objects is None:
         return decision
     threshold, _ = result.objects.best_threshold()
@@ -82,26 +87,6 @@ def fit_temperature(
         else:
             low = left
     return float(np.exp((low + high) / 2))
-
-
-def label_threshold(probability: NDArray[np.float32], truth: NDArray[np.int8]) -> float:
-    """Return the probability of the highest F1, in the middle between two images.
-
-    Args:
-        probability: (n,) that the label holds.
-        truth: (n,) 1, 0, or -1 to leave out; 0.5 is returned where it never holds.
-    """
-    p, holds = probability[truth >= 0], truth[truth >= 0] == 1
-    if not holds.any():
-        return 0.5
-    order = np.argsort(-p, kind="stable")
-    ranked, hits = p[order], np.cumsum(holds[order])
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
-    # Only between two images of different probability can a threshold lie.
-    f1[:-1][ranked[:-1] == ranked[1:]] = 0.0
-    best = int(np.argmax(f1))
-    below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
-    return round(float(np.clip((ranked[best] + below) / 2, 0.02, 0.98)), 3)
 
 
 def abstention_threshold(

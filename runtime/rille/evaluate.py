@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rille.datasets import BoxSample, Dataset, ImageSample, Sample
+from rille.datasets import BoxSample, Dataset, ImageSample, Sample, samples_of
 from rille.ellipse import draw_ellipses
 from rille.errors import DatasetError, FrameDecodeError
 from rille.images import read_image
@@ -81,7 +81,7 @@ def evaluate(
             f"{dataset.root}: a data set for {dataset.task}, but {network.contract.name} "
             f"does {network.contract.task}"
         )
-    samples = dataset.samples(split)
+    samples = samples_of(dataset, split)
     score = _scorer(network, dataset, samples)
     unreadable: list[str] = []
     for done, sample in enumerate(samples, 1):

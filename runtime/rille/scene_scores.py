@@ -136,6 +136,30 @@ def label_report(
     return scores, detail
 
 
+def fitted_thresholds(logits: NDArray[np.float32], truth: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return the logit of the highest F1 for each label, in the middle between two images.
+
+    Args:
+        logits: (n, labels).
+        truth: (n, labels): 1 holds, 0 does not, -1 is left out. A label that never holds gets 0.
+    """
+    found = np.zeros(logits.shape[1], np.float32)
+    for k in range(logits.shape[1]):
+        clear = truth[:, k] != _UNCLEAR
+        values, holds = logits[clear, k], truth[clear, k] == 1
+        if not holds.any():
+            continue
+        order = np.argsort(-values, kind="stable")
+        ranked, hits = values[order], np.cumsum(holds[order])
+        f1 = 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
+        # Only between two images of different logits can a threshold lie.
+        f1[:-1][ranked[:-1] == ranked[1:]] = 0.0
+        best = int(np.argmax(f1))
+        below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1
+        found[k] = (ranked[best] + below) / 2
+    return found
+
+
 @dataclass(slots=True)
 class MaskScores:
     """Collects pixels of a network with class masks, compared in image pixels.

@@ -6,6 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rille_train.recipe import Recipe
 
 
 def main(arguments: list[str]) -> int:
@@ -47,13 +51,48 @@ def main(arguments: list[str]) -> int:
         metavar="KEY=VALUE",
         help="change the recipe, for example fit.epochs=3; may be repeated",
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="cross-validate instead: N folds by group over both splits; 0 holds out each group",
+    )
     options = parser.parse_args(arguments)
     recipe = read_recipe(options.recipe, options.settings)
     out = options.out or Path("runs") / recipe.name
+    if options.folds is not None:
+        return _cross_validate(recipe, options, out)
     from rille_train.loop import train
 
     result = train(recipe, options.data, out, options.weights, options.extra)
     for name, value in result.scores.items():
         print(f"{name:18s} {value:.4f}")
     sys.stderr.write(f"wrote {out}; next: rille export {out} --data {options.data}\n")
+    return 0
+
+
+def _cross_validate(recipe: Recipe, options: argparse.Namespace, out: Path) -> int:
+    """Train every fold and print one table."""
+    from rille_train.folds import cross_validate
+
+    table = cross_validate(
+        recipe,
+        options.data,
+        out,
+        count=options.folds,
+        weights=options.weights,
+        extra=options.extra,
+    )
+    names = list(table["mean"])
+    print(f"{'held out':28s} {'images':>6s} " + " ".join(f"{name:>12s}" for name in names))
+    for row in table["folds"]:
+        held = row["held"][0] if len(row["held"]) == 1 else f"{len(row['held'])} groups"
+        scores = " ".join(f"{row[name]:12.4f}" for name in names)
+        print(f"{held[:28]:28s} {row['images']:6d} {scores}")
+    for kind in ("mean", "deviation"):
+        print(f"{kind:35s} " + " ".join(f"{table[kind][name]:12.4f}" for name in names))
+    if table["pooled"] is not None:
+        pooled = table["pooled"]
+        print(f"pooled: macro-F1 {pooled['macro_f1']:.4f}, macro-AP {pooled['macro_ap']:.4f}")
+    sys.stderr.write(f"wrote {out / 'folds.json'}\n")
     return 0

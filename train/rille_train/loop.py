@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from rille.bundle.manifest import Contract, LabelEntry
-from rille.datasets import Dataset, ImageSample, Label, open_dataset
+from rille.datasets import Dataset, ImageSample, Label, open_dataset, samples_of
 from rille.errors import ConfigError
 from rille.evaluate import Evaluation, evaluate
 from rille_train.batches import open_batches
@@ -52,16 +52,32 @@ def train(
         DivergedError: the loss is no longer finite.
     """
     datasets = [open_dataset(folder, recipe.task) for folder in (root, *extra)]
+    return train_on(recipe, datasets, out, weights)
+
+
+def train_on(
+    recipe: Recipe, datasets: Sequence[Dataset], out: Path, weights: Path | None = None
+) -> Evaluation:
+    """Train on open data sets, the first of which is scored; see `train`.
+
+    A run folder that is finished is scored again and not trained again.
+    """
     dataset = datasets[0]
     claim_run(out, recipe)
     keras.utils.set_random_seed(recipe.fit.seed)
     contract = _contract(recipe, dataset)
     validate = _validator(recipe, contract, dataset)
+    if (out / "validation.json").is_file():
+        finished = keras.models.load_model(out / "model.keras", compile=False)
+        done: Evaluation = evaluate(
+            keras_network(finished, contract), dataset, recipe.data.validation
+        )
+        return done
     set_precision(recipe.fit.precision)
     batches = open_batches(recipe, datasets, contract)
     model = build_model(recipe, len(contract.labels), _side(recipe))
     if recipe.model.backbone:
-        load_mobilenet_v2_backbone(model, _find_backbone(recipe, root, weights))
+        load_mobilenet_v2_backbone(model, _find_backbone(recipe, dataset.root, weights))
     if recipe.fit.head_steps and isinstance(batches, PhotoBatches | LabelBatches):
         fit_head(model, batches)
     freeze(model, recipe.model.freeze_below)
@@ -116,7 +132,7 @@ def _side(recipe: Recipe) -> int | None:
 
 def _contract(recipe: Recipe, dataset: Dataset) -> Contract:
     """Keep the published ids of the classes that have training images."""
-    samples = dataset.samples(recipe.data.train)
+    samples = samples_of(dataset, recipe.data.train)
     labels = dataset.labels
     if recipe.task == "classification":
         seen = {s.label_id for s in samples if isinstance(s, ImageSample)}

@@ -24,7 +24,7 @@ import keras
 
 import rille
 from rille.bundle.manifest import Contract
-from rille.datasets import Dataset
+from rille.datasets import Dataset, samples_of
 from rille.datasets.base import listing_digest
 from rille.errors import ConfigError
 from rille.evaluate import Evaluation
@@ -65,7 +65,7 @@ def write_run(
     model.save(partial)
     partial.replace(out / "model.keras")
     dataset, *others = datasets
-    samples = dataset.samples(recipe.data.train)
+    samples = samples_of(dataset, recipe.data.train)
     framework = importlib.import_module(keras.backend.backend())
     record = {
         "contract": asdict(contract),
@@ -91,7 +91,7 @@ def write_run(
 
 
 def _origin(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
-    samples = dataset.samples(recipe.data.train)
+    samples = samples_of(dataset, recipe.data.train)
     return {
         "dataset": dataset.name,
         "images": len(samples),

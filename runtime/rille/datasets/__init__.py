@@ -14,6 +14,7 @@ from rille.datasets.base import (
     MultiLabelSample,
     Sample,
     open_dataset,
+    samples_of,
 )
 from rille.datasets.msl import MslDataset
 from rille.datasets.scenes import ChangeScenes, SimulatedScenes
@@ -33,4 +34,5 @@ __all__ = [
     "SimulatedScenes",
     "YoloDataset",
     "open_dataset",
+    "samples_of",
 ]

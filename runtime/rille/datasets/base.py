@@ -236,3 +236,12 @@ def listing_digest(samples: Sequence[Sample], root: Path) -> str:
         name, size = sample.path.relative_to(root), sample.path.stat().st_size
         digest.update(f"{name} {size} {sample.label}\n".encode())
     return digest.hexdigest()
+
+
+def samples_of(dataset: Dataset, splits: str) -> list[Sample]:
+    """Return the samples of one split, or of several joined by "+" ("train+val").
+
+    Raises:
+        DatasetError: no such split.
+    """
+    return [sample for split in splits.split("+") for sample in dataset.samples(split)]

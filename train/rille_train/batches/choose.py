@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rille.bundle.manifest import Contract
-from rille.datasets import BoxSample, Dataset
+from rille.datasets import BoxSample, Dataset, samples_of
 from rille.errors import ConfigError, DatasetError
 from rille_train.batches.base import Batches
 from rille_train.batches.craters import CraterBatches
@@ -29,7 +29,7 @@ def open_batches(recipe: Recipe, datasets: Sequence[Dataset], contract: Contract
         DatasetError: a data set does not fit the others.
         ConfigError: the recipe's window does not fit, or a label is nowhere shown.
     """
-    sources: list[Any] = [dataset.samples(recipe.data.train) for dataset in datasets]
+    sources: list[Any] = [samples_of(dataset, recipe.data.train) for dataset in datasets]
     count = " + ".join(str(len(source)) for source in sources)
     sys.stderr.write(f"{recipe.name}: reading {count} images of split {recipe.data.train}\n")
     if recipe.task == "classification":
