@@ -157,7 +157,8 @@ def test_varied_scenes_differ_and_come_back_the_same() -> None:
     scenes = [plan.scene(number) for number in range(24)]
     assert scenes == [plan.scene(number) for number in range(24)]
     assert {s.terrain for s in scenes} == set(TERRAINS["moon"])
-    assert {s.hardware for s in scenes} == {True, False}
+    for seen in ("hardware", "tracks", "lander"):
+        assert {getattr(s, seen) for s in scenes} == {True, False}
     elevations = [s.sun_elevation_deg for s in scenes]
     assert min(elevations) >= 3 and max(elevations) <= 45 and len(set(elevations)) == 24
     assert all(s.seed == plan.scenario.seed + n for n, s in enumerate(scenes))

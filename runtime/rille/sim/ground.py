@@ -161,6 +161,8 @@ def build_ground(
     terrain: str = "crater-field",
     sun_azimuth_deg: float = 200.0,
     sun_elevation_deg: float = 14.0,
+    with_tracks: bool = True,
+    with_lander: bool = True,
 ) -> Ground:
     """Build the ground around a rover: 102 m at 5 cm, 1 km at 1 m, 8 km at 16 m.
 
@@ -169,6 +171,8 @@ def build_ground(
         world, terrain: keys of `TERRAINS`.
         sun_azimuth_deg: where the light comes from, from +x towards +y.
         sun_elevation_deg: above the horizon, 1.5 to 80.
+        with_tracks: whether wheels have rolled there before.
+        with_lander: whether a lander stands there.
     """
     kind = TERRAINS[world][terrain]
     rng = np.random.default_rng([seed, 11])
@@ -183,12 +187,14 @@ def build_ground(
     nested = [crater_law.joined(*populations[k:]) for k in range(len(_GRIDS))]
     for height, members, (_, cell, _) in zip(relief, nested, _GRIDS, strict=True):
         stamp_craters(height, members, cell, -(len(height) - 1) / 2 * cell)
-    tracks = imprint_tracks(relief[0], Loop(seed, turn=1.3), _GRIDS[0][1])
+    tracks = np.zeros(relief[0].shape, np.uint8)
+    if with_tracks:
+        tracks = imprint_tracks(relief[0], Loop(seed, turn=1.3), _GRIDS[0][1])
     _fade_border(relief)
     rocks = _rocks(rng, kind, nested[0], loop)
-    brought = _hardware(rng, loop, relief[0])
+    brought = [_hardware(rng, loop, relief[0])] if with_lander else []
     stones = bodies.from_rocks(rocks, _heights(relief, rocks.x_m, rocks.y_m))
-    solids = bodies.joined([stones, brought])
+    solids = bodies.joined([stones, *brought])
     labelled = nested[0].pick(nested[0].depth_ratio >= LEAST_DEPTH_RATIO)
     return Ground(
         world=world,

@@ -46,7 +46,7 @@ class Plan:
         frames: how many frames in all, the same number of each scene (or one more).
         every: one frame out of so many of a drive or descent is kept.
         validation: scenes kept for validation, the last ones.
-        vary: whether each scene draws its own terrain, Sun, lens, sensor and hardware.
+        vary: whether each scene draws its own terrain, Sun, lens, sensor, hardware and tracks.
     """
 
     scenario: Scenario
@@ -81,7 +81,7 @@ class Plan:
 
 
 def varied(scenario: Scenario, number: int) -> Scenario:
-    """Return a scenario with terrain, Sun, lens, sensor and hardware drawn for one scene.
+    """Return a scenario with terrain, Sun, lens, sensor, hardware and tracks drawn for one scene.
 
     The Sun stands 3 to 45 degrees high, evenly in the logarithm: low Suns are the hard ones.
     """
@@ -96,7 +96,9 @@ def varied(scenario: Scenario, number: int) -> Scenario:
         sun_azimuth_deg=float(rng.uniform(0.0, 360.0)),
         field_of_view_deg=float(rng.uniform(45.0, 70.0)),
         sensor=str(rng.choice(["clean", "typical", "stressed"], p=[0.2, 0.6, 0.2])),
-        hardware=bool(rng.random() < 0.6),
+        hardware=bool(rng.random() < 0.5),
+        tracks=bool(rng.random() < 0.5),
+        lander=bool(rng.random() < 0.5),
     )
 
 

@@ -49,6 +49,7 @@ class Scenario:
             towards +y.
         sensor: key of `sensor.GRADES`.
         hardware: whether the rover's own deck, mast and shadow are in the picture.
+        tracks, lander: whether wheel tracks of an earlier drive, and a lander, are there.
         truth: whether frames carry their truth.
         dem: file of an elevation model to descend on; empty for procedural ground.
         catalogue: file of the craters that are known there; empty for none.
@@ -71,6 +72,8 @@ class Scenario:
     sun_azimuth_deg: float = 180.0
     sensor: str = "typical"
     hardware: bool = True
+    tracks: bool = True
+    lander: bool = True
     truth: bool = True
     dem: str = ""
     catalogue: str = ""
@@ -152,6 +155,8 @@ class _RoverSimulator(Simulator):
             terrain=s.terrain,
             sun_azimuth_deg=s.sun_azimuth_deg,
             sun_elevation_deg=s.sun_elevation_deg,
+            with_tracks=s.tracks,
+            with_lander=s.lander,
         )
         distortion = (-0.06, 0.01, 2e-4, -2e-4, 0.0) if s.sensor != "clean" else (0.0,) * 5
         self._lens = Lens(s.width, s.height, s.field_of_view_deg, distortion)

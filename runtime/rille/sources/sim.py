@@ -40,6 +40,8 @@ OPTIONS = (
     "tilt_deg",
     "sensor",
     "hardware",
+    "tracks",
+    "lander",
     "truth",
     "realtime",
     "path",
@@ -94,6 +96,8 @@ def scenario_of(uri: SourceUri) -> Scenario:
         sun_azimuth_deg=uri.number("sun_azimuth_deg", azimuth, -360, 360) or 0.0,
         sensor=_choice(uri, "sensor", "typical", list(GRADES)),
         hardware=uri.flag("hardware", True),
+        tracks=uri.flag("tracks", True),
+        lander=uri.flag("lander", True),
         truth=uri.flag("truth", not uri.flag("realtime", True)),
         **_elevation_model(uri, view),
     )
