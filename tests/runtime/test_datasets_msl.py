@@ -92,7 +92,7 @@ def test_a_missing_table_is_a_split_that_is_not_here(kaggle_set: Path) -> None:
 
 
 def test_no_list_of_classes(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="neither msl_synset.* nor Labels"):
+    with pytest.raises(DatasetError, match=r"neither msl_synset.* nor Labels"):
         MslDataset(tmp_path)
 
 

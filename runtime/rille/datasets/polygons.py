@@ -11,13 +11,51 @@ nothing. The group is the name without Roboflow's `.rf.<hash>`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rille.datasets.base import Label, MaskSample, Sample, original_name
+import numpy as np
+
+from rille.datasets.base import Label, Sample, original_name
 from rille.datasets.coco import Shape
-from rille.datasets.scenes import PolygonSample
-from rille.errors import DatasetError
+from rille.errors import DatasetError, SourceError
 from rille.images import list_images, read_size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class FractionSample:
+    """An image with polygons in fractions of it; see `rille.datasets.base.MaskSample`.
+
+    Attributes:
+        path: the image file.
+        group: images of one group are not independent.
+        polygons: class id and x, y in turn, each from 0 to 1; later ones are drawn over earlier.
+    """
+
+    path: Path
+    group: str
+    polygons: tuple[tuple[int, tuple[float, ...]], ...] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """The polygons, as text."""
+        return str(self.polygons)
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return the class mask; see `rille.datasets.base.MaskSample.mask`."""
+        try:
+            width, height = read_size(self.path)
+        except SourceError as wrong:
+            raise DatasetError(str(wrong)) from None
+        canvas = np.zeros((height, width), np.uint8)
+        for k, flat in self.polygons:
+            pixels = [v * (height if i % 2 else width) for i, v in enumerate(flat)]
+            Shape(f"class {k}", [pixels]).draw(canvas, k + 1, str(self.path))
+        return canvas
 
 
 class PolygonFolder:
@@ -40,15 +78,15 @@ class PolygonFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         images = {path.stem for path in list_images(root / "images")}
-        self._shapes: dict[str, list[tuple[int, list[float]]]] = {}
+        self._polygons: dict[str, tuple[tuple[int, tuple[float, ...]], ...]] = {}
         for path in sorted((root / "labels").glob("*.txt")):
             if path.stem not in images:
                 raise DatasetError(f"{path}: no image {path.stem} in {root / 'images'}")
-            self._shapes[path.stem] = _polygons(path)
+            self._polygons[path.stem] = _polygons(path)
         self.labels = self._read_labels(root / "classes.txt")
 
     def _read_labels(self, path: Path) -> tuple[Label, ...]:
-        used = max((k for shapes in self._shapes.values() for k, _ in shapes), default=0)
+        used = max((k for found in self._polygons.values() for k, _ in found), default=0)
         if not path.is_file():
             return tuple(Label(k, f"class {k}") for k in range(used + 1))
         names = [line.strip() for line in _text(path).splitlines() if line.strip()]
@@ -60,31 +98,25 @@ class PolygonFolder:
         """Return the one split: "all"."""
         return [self.SPLIT]
 
-    def samples(self, split: str) -> list[MaskSample]:
+    def samples(self, split: str) -> list[FractionSample]:
         """Return the images, sorted by name, with their polygons.
 
         Raises:
             DatasetError: another split than "all".
-            FrameDecodeError: a file that is not an image.
         """
         if split != self.SPLIT:
             raise DatasetError(f"{self.root}: no split {split!r} (here: {self.SPLIT})")
-        return [self._sample(path) for path in list_images(self.root / "images")]
-
-    def _sample(self, path: Path) -> PolygonSample:
-        width, height = read_size(path)
-        shapes = []
-        for k, flat in self._shapes.get(path.stem, []):
-            pixels = [v * (height if i % 2 else width) for i, v in enumerate(flat)]
-            shapes.append((k + 1, Shape(self.labels[k].name, [pixels])))
-        return PolygonSample(path, original_name(path), (width, height), tuple(shapes))
+        return [
+            FractionSample(path, original_name(path), self._polygons.get(path.stem, ()))
+            for path in list_images(self.root / "images")
+        ]
 
     def keys(self, sample: Sample) -> dict[str, str]:
         """Return original: the group, an image before augmentation."""
         return {"original": sample.group}
 
 
-def _polygons(path: Path) -> list[tuple[int, list[float]]]:
+def _polygons(path: Path) -> tuple[tuple[int, tuple[float, ...]], ...]:
     """Read a label file: class id and x, y in turn for each polygon."""
     found = []
     for number, line in enumerate(_text(path).splitlines(), 1):
@@ -103,8 +135,8 @@ def _polygons(path: Path) -> list[tuple[int, list[float]]]:
             )
         if not all(0 <= v <= 1 for v in values):
             raise DatasetError(f"{path}:{number}: a coordinate is not a fraction from 0 to 1")
-        found.append((int(label), values))
-    return found
+        found.append((int(label), tuple(values)))
+    return tuple(found)
 
 
 def _text(path: Path) -> str:
