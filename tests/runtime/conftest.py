@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from rille.frame import CLASSES
+
 RED, GREEN, BLUE, YELLOW, MAGENTA = (
     (255, 0, 0),
     (0, 255, 0),
@@ -118,4 +120,35 @@ def polygon_set(tmp_path: Path) -> Path:
         if index:
             lines = ["0 0.25 0.25 0.5 0.25 0.5 0.5 0.25 0.5"] * index
             (root / "labels" / f"rock_{index}.txt").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
+def rendered_set(tmp_path: Path) -> Path:
+    """What `rille sim render` leaves, by hand: one scene of two frames each in train and in val."""
+    root = tmp_path / "rendered"
+    root.mkdir()
+    (root / "scenario.json").write_text("{}")
+    for scene, split in enumerate(("train", "val")):
+        images = []
+        for frame in range(2):
+            stem = f"scene-{scene:04d}/frame-{frame:06d}.png"
+            write_image(root / "images" / stem, 10 * scene + frame)
+            (root / "masks" / stem).parent.mkdir(parents=True, exist_ok=True)
+            mask = np.full((32, 48), CLASSES.index("ground"), np.uint8)
+            mask[: 16 + frame] = CLASSES.index("sky")
+            mask[-4:] = CLASSES.index("stone")
+            assert cv2.imwrite(str(root / "masks" / stem), mask)
+            images.append(
+                {
+                    "id": frame,
+                    "file_name": f"images/{stem}",
+                    "mask": f"masks/{stem}",
+                    "width": 48,
+                    "height": 32,
+                    "labels": {"artifact": False, "tracks": None, "stones": True, "crater": False},
+                }
+            )
+        table = {"categories": [], "images": images, "annotations": []}
+        (root / f"{split}.json").write_text(json.dumps(table))
     return root

@@ -64,6 +64,7 @@ def test_keys_and_sols(kaggle_set: Path) -> None:
         ("E01_DRCL.JPG,8", "E01_DRCL.JPG,-8", r":3: expected '<file>,<class id>'"),
         ("E01_DRCL.JPG,8", "E01_DRCL.JPG", r":3: expected '<file>,<class id>'.*class id ''"),
         ("E01_DRCL.JPG,8", "E01_DRCL.JPG,8.0", r":3: expected '<file>,<class id>'"),
+        ("E01_DRCL.JPG,8", f"E01_DRCL.JPG,{'9' * 5000}", r":3: expected '<file>,<class id>'"),
         ("calibrated/0003", "../0003", r":2: expected '<file>,<class id>'"),
         (
             "calibrated/0003",

@@ -132,7 +132,7 @@ class MslDataset:
         labels = []
         for number, line in _lines(path):
             parts = line.split(maxsplit=1)
-            if len(parts) != 2 or not parts[0].isdigit():
+            if len(parts) != 2 or not _is_id(parts[0]):
                 raise DatasetError(f"{path}:{number}: expected '<id> <name>', found {line!r}")
             labels.append(Label(int(parts[0]), parts[1].strip()))
         return sorted(labels, key=lambda label: label.id)
@@ -161,7 +161,7 @@ class MslDataset:
 
     def _sample(self, path: Path, number: int, name: str, label: str) -> ImageSample:
         file = name.removeprefix("calibrated/")
-        known = label.isdecimal() and int(label) in self._ids
+        known = _is_id(label) and int(label) in self._ids
         if not file or not known or Path(file).name != file:
             found = f"file {name!r}, class id {label!r}"
             raise DatasetError(f"{path}:{number}: expected {self._layout.expected}, found {found}")
@@ -177,6 +177,10 @@ class MslDataset:
             return {"burst": sample.group, "original": sample.path.stem}
         sol = str(sol_of(sample.path))
         return {"burst": sample.group, "original": product[0], "sol": sol}
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 9
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -25,6 +25,9 @@ from rille.images import list_images, read_size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LAST_CLASS = 253
+"""Masks hold one more than a class id in 8 bits, and the highest value stands for ignored."""
+
 
 @dataclass(frozen=True, slots=True)
 class FractionSample:
@@ -127,7 +130,8 @@ def _polygons(path: Path) -> tuple[tuple[int, tuple[float, ...]], ...]:
             values = [float(v) for v in rest]
         except ValueError:
             values = []
-        if not label.isdecimal() or int(label) > 253 or len(values) < 6 or len(values) % 2:
+        known = label.isdecimal() and len(label) <= 3 and int(label) <= LAST_CLASS
+        if not known or len(values) < 6 or len(values) % 2:
             hint = "; boxes need a data.yaml beside images/" if len(values) == 4 else ""
             shown = line if len(line) < 60 else f"{line[:57]}..."
             raise DatasetError(

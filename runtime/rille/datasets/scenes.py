@@ -243,7 +243,8 @@ class RenderedSample:
     @property
     def label(self) -> str:
         """The mask file's name and size, as text."""
-        return f"{self.mask_path.name} {self.mask_path.stat().st_size}"
+        here = self.mask_path.is_file()
+        return f"{self.mask_path.name} {self.mask_path.stat().st_size if here else 'missing'}"
 
     def mask(self) -> NDArray[np.uint8]:
         """Return the class mask; see `rille.datasets.base.MaskSample.mask`."""
