@@ -106,21 +106,23 @@ def yolo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data.yaml").write_text(
         "train: ../train/images\nval: valid/images\n\nnc: 1\nnames: [crater]\n"
     )
-    for split, seed, count in (("train", 21, 8), ("valid", 22, 3)):
+    for split, seed, count, name in (("train", 21, 8, "t"), ("valid", 22, 3, "v")):
         made = Descent(build_scene(seed), seed, 416, 416, count)
         (root / split / "images").mkdir(parents=True)
         (root / split / "labels").mkdir()
         for index in range(count):
             pixels, truth = made.frame(index)
-            cv2.imwrite(str(root / split / "images" / f"t{index}.png"), pixels)
+            cv2.imwrite(str(root / split / "images" / f"{name}{index}.png"), pixels)
             lines = []
             for e in truth.craters:
                 if 0 <= e.x < 416 and 0 <= e.y < 416:
                     lines.append(yolo_line(e.x, e.y, e.semi_major, 416))
-            (root / split / "labels" / f"t{index}.txt").write_text("\n".join(lines))
-        blank = np.full((416, 416), 90, np.uint8)
-        cv2.imwrite(str(root / split / "images" / "empty.png"), blank)
-        (root / split / "labels" / "empty.txt").write_text("")
+            (root / split / "labels" / f"{name}{index}.txt").write_text("\n".join(lines))
+        # No name and no picture of one split is in the other: that would be a leak.
+        blank = np.full((416, 416), 69 + seed, np.uint8)
+        bare = "empty" if split == "train" else "bare"
+        cv2.imwrite(str(root / split / "images" / f"{bare}.png"), blank)
+        (root / split / "labels" / f"{bare}.txt").write_text("")
     return root
 
 

@@ -53,15 +53,39 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         SourceNotFoundError: no such file.
         FrameDecodeError: not an image, damaged, or larger than `MAX_PIXELS` or `MAX_BYTES`.
     """
+    return decode_image(read_encoded(path), str(path))
+
+
+def read_encoded(path: Path, limit: int = -1) -> bytes:
+    """Return the bytes of an image file as stored, the first `limit` of them if that is given.
+
+    Raises:
+        SourceNotFoundError: no such file.
+        FrameDecodeError: it cannot be read, or is larger than `MAX_BYTES`.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise FrameDecodeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, refused")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(limit)
     except FileNotFoundError:
         raise SourceNotFoundError(f"{path}: no such file") from None
     except OSError as error:
         raise FrameDecodeError(f"{path}: cannot be read ({error.strerror})") from None
-    return decode_image(data, str(path))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image file in pixels; it is only decoded where it must be.
+
+    Raises:
+        SourceNotFoundError: no such file.
+        FrameDecodeError: not an image, or larger than `MAX_BYTES`.
+    """
+    size = image_size(read_encoded(path, limit=1 << 16))
+    if size is None:
+        height, width = read_image(path).shape[:2]
+        return width, height
+    return size
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:

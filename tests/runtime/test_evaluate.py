@@ -49,13 +49,13 @@ def test_a_damaged_image_stops_the_score_unless_asked(
 
     root = tmp_path / "set"
     shutil.copytree(yolo_set, root)
-    (root / "valid" / "images" / "t1.png").write_bytes(b"scrap")
+    (root / "valid" / "images" / "v1.png").write_bytes(b"scrap")
     network = Network.load(craters_bundle)
-    with pytest.raises(DatasetError, match=r"t1\.png: not a complete image.*--skip-unreadable"):
+    with pytest.raises(DatasetError, match=r"v1\.png: not a complete image.*--skip-unreadable"):
         evaluate(network, open_dataset(root), "val")
     result = evaluate(network, open_dataset(root), "val", skip_unreadable=True)
     assert result.detail["images"] == 3
-    assert result.detail["unreadable"] == ["valid/images/t1.png"]
+    assert result.detail["unreadable"] == ["valid/images/v1.png"]
 
 
 def test_the_command_prints_a_table_and_writes_json(

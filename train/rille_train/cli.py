@@ -57,6 +57,9 @@ def main(arguments: list[str]) -> int:
         metavar="N",
         help="cross-validate instead: N folds by group over both splits; 0 holds out each group",
     )
+    parser.add_argument(
+        "--fold-by", default="", metavar="KEY", help="what folds must not share, such as sol"
+    )
     options = parser.parse_args(arguments)
     recipe = read_recipe(options.recipe, options.settings)
     out = options.out or Path("runs") / recipe.name
@@ -80,6 +83,7 @@ def _cross_validate(recipe: Recipe, options: argparse.Namespace, out: Path) -> i
         options.data,
         out,
         count=options.folds,
+        by=options.fold_by,
         weights=options.weights,
         extra=options.extra,
     )

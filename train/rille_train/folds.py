@@ -14,7 +14,7 @@ import numpy as np
 
 from rille.datasets import Dataset, ImageSample, MultiLabelSample, Sample, open_dataset
 from rille.datasets.base import samples_of
-from rille.errors import ConfigError
+from rille.errors import ConfigError, nearest
 from rille.evaluate import Evaluation
 from rille.files import write_whole
 from rille_train.loop import train_on
@@ -29,12 +29,12 @@ class FoldDataset:
 
     Args:
         whole: where the samples come from.
-        train, held: groups to train on, and groups held out.
-        pool: splits of the whole that are taken together, joined by "+".
+        samples: of the whole, with the group of each.
+        held: groups held out; the others are trained on.
     """
 
     def __init__(
-        self, whole: Dataset, train: frozenset[str], held: frozenset[str], pool: str
+        self, whole: Dataset, samples: Sequence[tuple[Sample, str]], held: frozenset[str]
     ) -> None:
         self.name, self.root, self.task, self.labels = (
             whole.name,
@@ -43,9 +43,10 @@ class FoldDataset:
             whole.labels,
         )
         self._sides = {
-            side: [s for s in samples_of(whole, pool) if s.group in groups]
-            for side, groups in (("train", train), ("val", held))
+            "train": [sample for sample, group in samples if group not in held],
+            "val": [sample for sample, group in samples if group in held],
         }
+        self.keys = whole.keys
 
     def splits(self) -> list[str]:
         """Return "train" and "val"."""
@@ -56,14 +57,16 @@ class FoldDataset:
         return self._sides[split]
 
 
-def grouped_folds(samples: Sequence[Sample], count: int, seed: int) -> list[frozenset[str]]:
+def grouped_folds(
+    samples: Sequence[tuple[Sample, str]], count: int, seed: int
+) -> list[frozenset[str]]:
     """Deal groups into folds with classes as even as groups allow.
 
     The largest groups first, each to the fold that is then closest to an even share of every
     class (as scikit-learn's StratifiedGroupKFold does).
 
     Args:
-        samples: all of them.
+        samples: all of them, with the group of each.
         count: number of folds; 0 makes a fold of every group.
         seed: order among groups of equal size.
 
@@ -71,8 +74,8 @@ def grouped_folds(samples: Sequence[Sample], count: int, seed: int) -> list[froz
         ConfigError: fewer groups than folds.
     """
     groups: dict[str, Counter[object]] = defaultdict(Counter)
-    for sample in samples:
-        groups[sample.group].update(_classes(sample))
+    for sample, group in samples:
+        groups[group].update(_classes(sample))
     if count == 0:
         return [frozenset({name}) for name in sorted(groups)]
     if len(groups) < count or count < 2:
@@ -118,6 +121,7 @@ def cross_validate(
     out: Path,
     *,
     count: int,
+    by: str = "",
     weights: Path | None = None,
     extra: Sequence[Path] = (),
 ) -> dict[str, Any]:
@@ -131,6 +135,7 @@ def cross_validate(
         root: folder of the data set.
         out: folder for all of it.
         count: number of folds; 0 holds out every group in turn.
+        by: kind of the data set's keys to group by ("sol"); empty for the samples' own groups.
         weights: see `rille_train.loop.train`.
         extra: likewise.
 
@@ -141,13 +146,12 @@ def cross_validate(
     whole = open_dataset(root, recipe.task)
     others = [open_dataset(folder, recipe.task) for folder in extra]
     pool = f"{recipe.data.train}+{recipe.data.validation}"
-    samples = samples_of(whole, pool)
-    every = frozenset(sample.group for sample in samples)
+    samples = [(sample, _group(whole, sample, by)) for sample in samples_of(whole, pool)]
     data = replace(recipe.data, train="train", validation="val")
     rows: list[dict[str, Any]] = []
     results: list[Evaluation] = []
     for number, held in enumerate(grouped_folds(samples, count, recipe.fit.seed), 1):
-        fold = FoldDataset(whole, every - held, held, pool)
+        fold = FoldDataset(whole, samples, held)
         sys.stderr.write(f"fold {number}: {len(fold.samples('val'))} images held out\n")
         folder = out / f"fold-{number:02d}"
         result = train_on(replace(recipe, data=data), [fold, *others], folder, weights)
@@ -163,6 +167,16 @@ def cross_validate(
     }
     write_whole(out / "folds.json", json.dumps(table, indent=1) + "\n")
     return table
+
+
+def _group(dataset: Dataset, sample: Sample, by: str) -> str:
+    keys = dataset.keys(sample)
+    if by and by not in keys:
+        raise ConfigError(
+            f"--fold-by {by}: {dataset.name} has no such key{nearest(by, list(keys))} "
+            f"(known: {', '.join(keys)})"
+        )
+    return keys[by] if by else sample.group
 
 
 def _pooled(recipe: Recipe, whole: Dataset, results: Sequence[Evaluation]) -> dict[str, Any] | None:

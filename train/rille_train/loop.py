@@ -10,7 +10,8 @@ import keras
 
 from rille.bundle.manifest import Contract, LabelEntry
 from rille.datasets import Dataset, ImageSample, Label, open_dataset, samples_of
-from rille.errors import ConfigError
+from rille.datasets.check import leaks_between
+from rille.errors import ConfigError, DatasetError
 from rille.evaluate import Evaluation, evaluate
 from rille_train.batches import open_batches
 from rille_train.batches.photos import LabelBatches, PhotoBatches
@@ -63,6 +64,7 @@ def train_on(
     A run folder that is finished is scored again and not trained again.
     """
     dataset = datasets[0]
+    refuse_leaks(recipe, datasets)
     claim_run(out, recipe)
     keras.utils.set_random_seed(recipe.fit.seed)
     contract = _contract(recipe, dataset)
@@ -103,6 +105,25 @@ def train_on(
     model.set_weights(kept)
     write_run(out, recipe, contract, for_flight(model), checkpoint.history, result, datasets)
     return result
+
+
+def refuse_leaks(recipe: Recipe, datasets: Sequence[Dataset]) -> None:
+    """Refuse to train where training and validation samples are not independent.
+
+    Raises:
+        DatasetError: they share groups or files, and the recipe does not allow it.
+    """
+    if recipe.data.allow_leaks:
+        return
+    train = [sample for d in datasets for sample in samples_of(d, recipe.data.train)]
+    leaks = leaks_between(train, samples_of(datasets[0], recipe.data.validation))
+    if leaks:
+        more = f" (and {len(leaks) - 3} more)" if len(leaks) > 3 else ""
+        raise DatasetError(
+            f"{datasets[0].root}: splits {recipe.data.train} and {recipe.data.validation} are not "
+            f"independent: {'; '.join(leaks[:3])}{more}. Scores would flatter: cross-validate "
+            "with --folds, or allow it with --set data.allow_leaks=true"
+        )
 
 
 def set_precision(precision: str) -> None:

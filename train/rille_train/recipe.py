@@ -34,6 +34,7 @@ class DataRecipe:
         sun: side of the training images on which the Sun stands, "left" or "right"; empty where
             it is not the same in all of them.
         labels: classes of a network with class masks, in the order of its outputs.
+        allow_leaks: whether to train although training and validation share groups or files.
         extra_share: probability that a training image comes from a further data set, if any are
             given.
     """
@@ -42,6 +43,7 @@ class DataRecipe:
     validation: str = "val"
     sun: str = ""
     labels: tuple[str, ...] = ()
+    allow_leaks: bool = False
     extra_share: float = 0.3
 
     def __post_init__(self) -> None:

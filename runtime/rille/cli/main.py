@@ -18,6 +18,7 @@ _VERBS = {
     "bench": "measure latency on this machine: percentiles, and the ratio to the floor",
     "sim": "render simulated scenes: data sets with exact truth, videos",
     "eval": "score a bundle on a labelled split: accuracy, Dice, F1",
+    "data": "check a labelled data set: classes, damaged files, leaks between splits",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {

@@ -4,6 +4,7 @@ They live in the runtime because training, calibration, parity and scoring on th
 (`rille eval`) must all read exactly the same samples.
 """
 
+from rille.datasets.alrl import AlrlDataset
 from rille.datasets.base import (
     IGNORED,
     BoxSample,
@@ -16,12 +17,15 @@ from rille.datasets.base import (
     open_dataset,
     samples_of,
 )
-from rille.datasets.msl import MslDataset
+from rille.datasets.guard import refuse_folder_labels
+from rille.datasets.msl import MslDataset, sol_of
+from rille.datasets.polygons import PolygonFolder
 from rille.datasets.scenes import ChangeScenes, SimulatedScenes
 from rille.datasets.yolo import YoloDataset
 
 __all__ = [
     "IGNORED",
+    "AlrlDataset",
     "BoxSample",
     "ChangeScenes",
     "Dataset",
@@ -30,9 +34,12 @@ __all__ = [
     "MaskSample",
     "MslDataset",
     "MultiLabelSample",
+    "PolygonFolder",
     "Sample",
     "SimulatedScenes",
     "YoloDataset",
     "open_dataset",
+    "refuse_folder_labels",
     "samples_of",
+    "sol_of",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rille.ellipse import Ellipse
-from rille.errors import DatasetError
+from rille.errors import DatasetError, SourceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,6 +191,28 @@ class Dataset(Protocol):
         """
         ...
 
+    def keys(self, sample: Sample) -> Mapping[str, str]:
+        """Return what ties a sample to others, by kind, its group among them.
+
+        Samples of two splits with an equal key of one kind are a leak. The kind "original" means
+        versions of one picture, for which two labels contradict each other.
+        """
+        ...
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """A data set with something of its own to say when `rille.datasets.check` looks at it."""
+
+    def remarks(self, splits: Mapping[str, Sequence[Sample]]) -> list[str]:
+        """Return sentences for the report, empty where there is nothing to say."""
+        ...
+
+
+def original_name(path: Path) -> str:
+    """Return a file's stem without the `.rf.<hash>` that Roboflow gives each augmented copy."""
+    return path.stem.partition(".rf.")[0]
+
 
 def open_dataset(root: Path, task: str = "") -> Dataset:
     """Recognise the layout of the data set in `root`.
@@ -203,30 +225,64 @@ def open_dataset(root: Path, task: str = "") -> Dataset:
     Raises:
         DatasetError: no such folder, a layout that is not known, or labels for another task.
     """
-    from rille.datasets.msl import MslDataset
-    from rille.datasets.scenes import ChangeScenes, SimulatedScenes
-    from rille.datasets.yolo import YoloDataset
+    from rille.datasets.guard import refuse_folder_labels
 
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
-    found: Dataset
-    if MslDataset.found(root):
-        found = MslDataset(root)
-    elif YoloDataset.found(root):
-        found = YoloDataset(root)
-    elif SimulatedScenes.found(root):
-        found = SimulatedScenes(root, task or "segmentation")
-    elif ChangeScenes.found(root):
-        found = ChangeScenes(root, task or "segmentation")
-    else:
-        raise DatasetError(
-            f"{root}: layout not recognised; expected at its top {MslDataset.SYNSET} (MSL v1), "
-            f"{YoloDataset.INDEX} (YOLO boxes), {SimulatedScenes.INDEX} (rille sim render) or "
-            f"train/{ChangeScenes.INDEX} (COCO polygons)"
-        )
+    found = _recognised(root, task)
+    if found is None:
+        raise _not_recognised(root)
+    refuse_folder_labels(found.labels, str(root))
     if task and found.task != task:
         raise DatasetError(f"{root}: a data set for {found.task}, not for {task}")
     return found
+
+
+def _recognised(root: Path, task: str = "") -> Dataset | None:
+    """Return the data set in a folder; one that serves several tasks, for the task wanted."""
+    from rille.datasets.alrl import AlrlDataset
+    from rille.datasets.msl import MslDataset
+    from rille.datasets.polygons import PolygonFolder
+    from rille.datasets.scenes import ChangeScenes, SimulatedScenes
+    from rille.datasets.yolo import YoloDataset
+
+    wanted = task or "segmentation"
+    layouts: list[tuple[Callable[[Path], bool], Callable[[], Dataset]]] = [
+        (MslDataset.found, lambda: MslDataset(root)),
+        (AlrlDataset.found, lambda: AlrlDataset(root, wanted)),
+        (YoloDataset.found, lambda: YoloDataset(root)),
+        (SimulatedScenes.found, lambda: SimulatedScenes(root, wanted)),
+        (ChangeScenes.found, lambda: ChangeScenes(root, wanted)),
+        (PolygonFolder.found, lambda: PolygonFolder(root)),
+    ]
+    return next((opened() for found, opened in layouts if found(root)), None)
+
+
+def _holds_set(root: Path) -> bool:
+    try:
+        return _recognised(root) is not None
+    except SourceError:
+        return True  # of a known layout, only damaged
+
+
+def _not_recognised(root: Path) -> DatasetError:
+    """Return the error for a folder that holds no known layout: what was looked for, and where."""
+    from rille.datasets.guard import class_folders, refuse_folder_labels
+
+    inside = [path.name for path in sorted(root.iterdir()) if path.is_dir() and _holds_set(path)]
+    if inside:
+        return DatasetError(
+            f"{root}: not a data set, but a folder in it is; name that one: {', '.join(inside)}"
+        )
+    folders = class_folders(root)
+    refuse_folder_labels([Label(i, name) for i, name in enumerate(folders)], str(root))
+    hint = f"; folders as classes ({', '.join(folders[:3])}, …) are not read" if folders else ""
+    return DatasetError(
+        f"{root}: layout not recognised; expected at its top msl_synset_words-indexed.txt or "
+        "Labels Information.txt (MSL v1), images/render (ALRL), data.yaml (YOLO boxes), "
+        "scenario.json (rille sim render), train/_annotations.coco.json (COCO polygons), or "
+        f"images and labels (YOLO polygons){hint}"
+    )
 
 
 def listing_digest(samples: Sequence[Sample], root: Path) -> str:

@@ -15,14 +15,23 @@ Either serves segmentation (class masks) and multilabel (artifact, tracks, stone
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import cv2
 import numpy as np
 
-from rille.datasets.base import IGNORED, Label, MaskSample, MultiLabelSample
+from rille.datasets.base import (
+    IGNORED,
+    Label,
+    MaskSample,
+    MultiLabelSample,
+    Sample,
+    original_name,
+)
 from rille.datasets.coco import CocoImage, Shape, read_coco
 from rille.errors import DatasetError, nearest
 from rille.frame import CLASSES
@@ -126,6 +135,8 @@ class ChangeScenes(_Scenes):
     }
     _REGION = "rocky region"
     _SESSION = re.compile(r"(C3_TCAM_\d+|PCAM[LR]-[A-Z]|chang4)(?:.*?_(20\d{6})\d{6})?")
+    _TAKEN = re.compile(r"(PCAM[LR]|chang4).*?_(20\d{12})")
+    CLOSE_S = 60
 
     @classmethod
     def found(cls, root: Path) -> bool:
@@ -161,6 +172,33 @@ class ChangeScenes(_Scenes):
             else:
                 labelled.append(MultiLabelSample(path, self._holds(sample, entry), sample.group))
         return masks or labelled
+
+    def keys(self, sample: Sample) -> dict[str, str]:
+        """Return session (the group) and original (the name before augmentation)."""
+        return {"session": sample.group, "original": original_name(sample.path)}
+
+    def remarks(self, splits: Mapping[str, Sequence[Sample]]) -> list[str]:
+        """Count validation images with a training image of the same camera close in time."""
+        train = [taken for s in splits.get("train", ()) if (taken := self._taken(s.path.name))]
+        val = [taken for s in splits.get("val", ()) if (taken := self._taken(s.path.name))]
+        close = sum(
+            any(c == camera and abs((t - time).total_seconds()) <= self.CLOSE_S for c, t in train)
+            for camera, time in val
+        )
+        if not close:
+            return []
+        return [
+            f"{close} of the {len(val)} time-stamped images of val have one of train from the same "
+            f"camera within {self.CLOSE_S} s: scores on val are optimistic"
+        ]
+
+    def _taken(self, name: str) -> tuple[str, datetime] | None:
+        """Return camera and time, for the names that tell them."""
+        found = self._TAKEN.match(name)
+        try:
+            return (found[1], datetime.strptime(found[2], "%Y%m%d%H%M%S")) if found else None
+        except ValueError:
+            return None
 
     def _session(self, name: str) -> str:
         found = self._SESSION.match(name)
@@ -205,7 +243,8 @@ class RenderedSample:
     @property
     def label(self) -> str:
         """The mask file's name and size, as text."""
-        return f"{self.mask_path.name} {self.mask_path.stat().st_size}"
+        here = self.mask_path.is_file()
+        return f"{self.mask_path.name} {self.mask_path.stat().st_size if here else 'missing'}"
 
     def mask(self) -> NDArray[np.uint8]:
         """Return the class mask; see `rille.datasets.base.MaskSample.mask`."""
@@ -250,6 +289,10 @@ class SimulatedScenes(_Scenes):
                 holds = tuple(labels.get(name) for name in SCENE_LABELS)
                 labelled.append(MultiLabelSample(path, holds, group))
         return masks or labelled
+
+    def keys(self, sample: Sample) -> dict[str, str]:
+        """Return scene: the group."""
+        return {"scene": sample.group}
 
 
 def _rendered_table() -> NDArray[np.uint8]:

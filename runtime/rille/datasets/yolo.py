@@ -5,7 +5,8 @@
     <split>/labels/<stem>.txt       <class> <x centre> <y centre> <width> <height>, fractions
 
 Images are paired with labels by stem, never by sorted position. An image without boxes (empty or
-missing label file) is kept: it is the only evidence of precision on empty ground.
+missing label file) is kept: it is the only evidence of precision on empty ground. The group is the
+name without Roboflow's `.rf.<hash>`: augmented copies of one image share it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rille.datasets.base import BoxSample, Label
+from rille.datasets.base import BoxSample, Label, Sample, original_name
 from rille.errors import DatasetError, nearest
 from rille.images import list_images
 
@@ -77,9 +78,13 @@ class YoloDataset:
             )
         labels = folder.parent / "labels"
         return [
-            BoxSample(path, self._boxes(labels / f"{path.stem}.txt"), group=path.stem)
+            BoxSample(path, self._boxes(labels / f"{path.stem}.txt"), group=original_name(path))
             for path in list_images(folder)
         ]
+
+    def keys(self, sample: Sample) -> dict[str, str]:
+        """Return original: the group, an image before augmentation."""
+        return {"original": sample.group}
 
     def _boxes(self, path: Path) -> tuple[tuple[int, float, float, float, float], ...]:
         if not path.is_file():
