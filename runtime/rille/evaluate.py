@@ -104,6 +104,7 @@ def evaluate(
         raise DatasetError(f"{dataset.root}: no image of split {split!r} can be read")
     result = score.finish(dataset)
     result.detail.update(
+        scores=dict(result.scores),
         network=network.contract.name,
         variant=f"{network.variant.target}-{network.variant.precision}",
         backend=network.backend.name,

@@ -20,6 +20,7 @@ from rille_train.losses import SEGMENTATION_LOSSES, balanced_softmax
 from rille_train.models import build_model, for_flight, input_shape
 from rille_train.models.classifier import freeze, load_mobilenet_v2_backbone
 from rille_train.recipe import FitRecipe, Recipe
+from rille_train.report import write_examples, write_training_report
 from rille_train.run_folder import claim_run, write_run
 from rille_train.sequences import Batches, CraterBatches, PhotoBatches
 
@@ -28,8 +29,9 @@ def train(recipe: Recipe, root: Path, out: Path, weights: Path | None = None) ->
     """Train a recipe's network and write the run folder.
 
     The folder holds `model.keras` (float32), `contract.json` (what `rille export` needs),
-    `recipe.toml` (resolved), `history.json` and `validation.json`. A killed run continues from its
-    last complete epoch when it is started again with the same recipe and folder.
+    `recipe.toml` (resolved), `history.json`, `validation.json`, `examples/` and `report.html`. A
+    killed run continues from its last complete epoch when it is started again with the same recipe
+    and folder.
 
     Args:
         recipe: what to do.
@@ -83,7 +85,11 @@ def train(recipe: Recipe, root: Path, out: Path, weights: Path | None = None) ->
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe, len(contract.labels))
     model.set_weights(kept)
-    write_run(out, recipe, contract, for_flight(model), checkpoint.history, result, dataset)
+    flown = for_flight(model)
+    write_run(out, recipe, contract, flown, checkpoint.history, result, dataset)
+    split = recipe.data.validation
+    write_examples(out / "examples", keras_network(flown, contract), dataset, split, result)
+    write_training_report(out)
     return result
 
 
