@@ -51,6 +51,15 @@ def test_bundles_and_recipes_travel_along(wheel: zipfile.ZipFile) -> None:
     assert not any(name.endswith((".jpg", ".JPG", ".keras", ".npz")) for name in names)
 
 
+def test_every_verb_outside_the_runtime_leads_somewhere() -> None:
+    verbs = PROJECT["project"]["entry-points"]["rille.commands"]
+    assert set(verbs) == {"train", "explain", "export"}
+    for target in verbs.values():
+        module, _, name = target.partition(":")
+        (path,) = ROOT.glob(f"*/{module.replace('.', '/')}.py")
+        assert f"def {name}(arguments" in path.read_text()
+
+
 def test_the_runtime_stands_on_few_dependencies() -> None:
     names = [re.split(r"[<>=;\[ ]", d)[0] for d in PROJECT["project"]["dependencies"]]
     assert len(names) <= 6

@@ -13,6 +13,13 @@ import cv2
 import numpy as np
 
 from rille.datasets import BoxSample, Dataset, ImageSample, Sample, samples_of
+from rille.detail import (
+    CLASS_DEFINITIONS,
+    MASK_DEFINITIONS,
+    calibration,
+    class_intervals,
+    mask_statistics,
+)
 from rille.ellipse import draw_ellipses
 from rille.errors import DatasetError, FrameDecodeError
 from rille.images import read_image
@@ -98,6 +105,7 @@ def evaluate(
         raise DatasetError(f"{dataset.root}: no image of split {split!r} can be read")
     result = score.finish(dataset)
     result.detail.update(
+        scores=dict(result.scores),
         network=network.contract.name,
         variant=f"{network.variant.target}-{network.variant.precision}",
         backend=network.backend.name,
@@ -160,6 +168,7 @@ class _Classified:
         self._truth: list[int] = []
         self._ids: list[int] = []
         self._answers: list[Classification] = []
+        self._groups: list[str] = []
 
     def add(self, sample: Sample, image: np.ndarray[Any, Any]) -> None:
         assert isinstance(sample, ImageSample)
@@ -172,6 +181,7 @@ class _Classified:
         self._truth.append(self._index.get(sample.label_id, -1))
         self._ids.append(sample.label_id)
         self._answers.append(answer)
+        self._groups.append(sample.group)
 
     def finish(self, dataset: Dataset) -> Evaluation:
         """Score what was collected; classes the network lacks count as always wrong."""
@@ -186,16 +196,20 @@ class _Classified:
         right = np.equal(truth, answers)
         kept = np.array([not answer.abstained for answer in self._answers])
         detail = as_json(report, [names[id_] for id_ in order])
+        detail["class_names"] = [names[id_] for id_ in order]
+        detail.update(class_intervals(truth, answers, len(order), self._groups))
         detail["calibration"] = {
             "expected_calibration_error": expected_calibration_error(top, right),
             "abstain_below": self._network.contract.decision.abstain_below,
             "coverage": float(kept.mean()),
             "accuracy_of_the_answered": float(right[kept].mean()) if kept.any() else None,
+            **calibration(top, right),
         }
         detail["definitions"] = {
             "macro_f1": "mean F1 over the classes present in the split",
             "accuracy_interval_95": "Wilson, images taken as independent (bursts are not)",
             "expected_calibration_error": "15 equal-width bins of the top probability",
+            **CLASS_DEFINITIONS,
         }
         return Evaluation(
             task="classification",
@@ -257,12 +271,14 @@ class _Segmented:
                 "labelled": self._objects.labelled,
                 "feature_threshold": self._threshold,
             },
+            **mask_statistics(self._pixels, self._objects, self._threshold),
             "definitions": {
                 "pixels": "labels drawn as ellipses on the network's grid; counts summed over the "
                 "split (micro); mask above the bundle's threshold",
                 "objects": f"one to one, IoU >= {MATCH_IOU} of ellipses clipped to the image, "
                 f"diameter >= {MIN_DIAMETER_PX:g} network px, at least half inside",
                 "average_precision": f"area under precision-recall, scores >= {AP_FLOOR}",
+                **MASK_DEFINITIONS,
             },
         }
         return Evaluation(task="segmentation", scores=scores, detail=detail, objects=self._objects)

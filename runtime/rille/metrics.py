@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rille.ellipse import Ellipse, clipped_polygon, polygon_iou
+from rille.statistics import BINS, calibration_error, reliability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_DIAMETER_PX = 8.0
 MATCH_IOU = 0.5
+DIAMETERS_PX = (MIN_DIAMETER_PX, 13.0, 20.0, 40.0)
+"""Where the diameter bins begin; the last one is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +98,25 @@ def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, flo
 
 @dataclass(slots=True)
 class PixelCounts:
-    """Counts of pixels over a split, for Dice, IoU, precision and recall."""
+    """Counts of pixels over a split, for Dice, IoU, precision and recall.
+
+    Attributes:
+        both, predicted, labelled: pixels in the whole split.
+        images: the same three counts of each image.
+    """
 
     both: int = 0
     predicted: int = 0
     labelled: int = 0
+    images: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add(self, predicted: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> None:
         """Add one image: two boolean masks of equal shape."""
-        self.both += int(np.count_nonzero(predicted & labelled))
-        self.predicted += int(np.count_nonzero(predicted))
-        self.labelled += int(np.count_nonzero(labelled))
+        counts = [int(np.count_nonzero(m)) for m in (predicted & labelled, predicted, labelled)]
+        self.both += counts[0]
+        self.predicted += counts[1]
+        self.labelled += counts[2]
+        self.images.append((counts[0], counts[1], counts[2]))
 
     def scores(self) -> dict[str, float]:
         """Return dice, iou, precision and recall; 1 where nothing was labelled nor predicted."""
@@ -122,11 +133,22 @@ class PixelCounts:
 
 @dataclass(slots=True)
 class ObjectCounts:
-    """Matched and unmatched ellipses over a split; see the module's definition of a match."""
+    """Matched and unmatched ellipses over a split; see the module's definition of a match.
+
+    Attributes:
+        labelled: ellipses demanded.
+        scores, hits: score of each answer, and whether it found a label.
+        diameters_px: diameter of the label that an answer found, of the answer itself otherwise.
+        labelled_px: diameters of the ellipses demanded.
+        images: (ellipses demanded, answers) of each image.
+    """
 
     labelled: int = 0
     scores: list[float] = field(default_factory=list)
     hits: list[bool] = field(default_factory=list)
+    diameters_px: list[float] = field(default_factory=list)
+    labelled_px: list[float] = field(default_factory=list)
+    images: list[tuple[int, int]] = field(default_factory=list)
 
     def add(
         self,
@@ -148,7 +170,8 @@ class ObjectCounts:
             for e, polygon in zip(labelled, truth, strict=True)
         ]
         self.labelled += sum(counts)
-        free = [True] * len(truth)
+        self.labelled_px += [e.diameter for e, c in zip(labelled, counts, strict=True) if c]
+        before, free = len(self.hits), [True] * len(truth)
         for ellipse, score in sorted(predicted, key=lambda p: -p[1]):
             found = _best(clipped_polygon(ellipse, width, height), ellipse, labelled, truth, free)
             if found is not None:
@@ -159,19 +182,54 @@ class ObjectCounts:
                 continue
             self.scores.append(score)
             self.hits.append(found is not None)
+            self.diameters_px.append((ellipse if found is None else labelled[found]).diameter)
+        self.images.append((sum(counts), len(self.hits) - before))
 
     def at(self, threshold: float) -> dict[str, float]:
         """Return precision, recall and f1 of the objects scored at `threshold` or above."""
         kept = [hit for hit, s in zip(self.hits, self.scores, strict=True) if s >= threshold]
-        hits = sum(kept)
-        precision = hits / len(kept) if kept else 0.0
-        recall = hits / self.labelled if self.labelled else 0.0
-        total = len(kept) + self.labelled
-        return {
-            "precision": precision,
-            "recall": recall,
-            "f1": 2 * hits / total if total else 1.0,
-        }
+        return _shares(sum(kept), len(kept), self.labelled)
+
+    def by_diameter(
+        self, threshold: float, edges: Sequence[float] = DIAMETERS_PX
+    ) -> list[dict[str, Any]]:
+        """Return the same for each bin of diameters, with its limits and counts.
+
+        As in COCO (Lin et al. 2014), an answer that found a label counts in that label's bin,
+        another one in the bin of its own size: hits of a bin are at most its labels.
+
+        Args:
+            threshold: least score of an object.
+            edges: where the bins begin, in network pixels; the last one is open.
+        """
+        kept = np.asarray(self.scores, np.float64) >= threshold
+        place = np.digitize(np.asarray(self.diameters_px, np.float64), edges) - 1
+        demanded = np.digitize(np.asarray(self.labelled_px, np.float64), edges) - 1
+        table = []
+        for k, (low, high) in enumerate(zip(edges, [*edges[1:], None], strict=True)):
+            inside = kept & (place == k)
+            hits = int(np.asarray(self.hits, bool)[inside].sum())
+            answers, labelled = int(inside.sum()), int((demanded == k).sum())
+            table.append(
+                {
+                    "from_px": low,
+                    "to_px": high,
+                    "labelled": labelled,
+                    "answers": answers,
+                    "hits": hits,
+                    **_shares(hits, answers, labelled),
+                }
+            )
+        return table
+
+    def counts_by_image(self, threshold: float) -> NDArray[np.int64]:
+        """Return (images, 3) hits, answers and labels at a score threshold."""
+        kept = np.asarray(self.scores, np.float64) >= threshold
+        sizes = [answers for _, answers in self.images]
+        image = np.repeat(np.arange(len(sizes)), sizes)
+        hits = np.bincount(image[kept & np.asarray(self.hits, bool)], minlength=len(sizes))
+        answers = np.bincount(image[kept], minlength=len(sizes))
+        return np.stack([hits, answers, [labels for labels, _ in self.images]], axis=1)
 
     def average_precision(self) -> float:
         """Return the area under the precision-recall curve, precision made monotone.
@@ -196,6 +254,16 @@ class ObjectCounts:
         f1 = 2 * hits / (np.arange(1, len(hits) + 1) + self.labelled)
         threshold = float(np.asarray(self.scores)[order][int(np.argmax(f1))])
         return threshold, self.at(threshold)
+
+
+def _shares(hits: int, answers: int, labelled: int) -> dict[str, float]:
+    """Return precision, recall and f1 from counts; f1 is 1 where there was nothing to find."""
+    total = answers + labelled
+    return {
+        "precision": hits / answers if answers else 0.0,
+        "recall": hits / labelled if labelled else 0.0,
+        "f1": 2 * hits / total if total else 1.0,
+    }
 
 
 def _area(polygon: NDArray[np.float32]) -> float:
@@ -243,7 +311,7 @@ def average_precision(score: NDArray[np.float32], holds: NDArray[np.bool_]) -> f
 
 
 def expected_calibration_error(
-    probability: NDArray[np.float32], right: NDArray[np.bool_], bins: int = 15
+    probability: NDArray[np.float32], right: NDArray[np.bool_], bins: int = BINS
 ) -> float:
     """Return the expected calibration error (Naeini 2015): equal-width bins of the top probability.
 
@@ -252,10 +320,7 @@ def expected_calibration_error(
         right: (n,) whether that answer was right.
         bins: number of bins over [0, 1].
     """
-    index = np.minimum((probability * bins).astype(int), bins - 1)
-    total = np.bincount(index, minlength=bins)
-    gap = np.bincount(index, weights=probability - right, minlength=bins)
-    return float(np.abs(gap[total > 0]).sum() / len(probability))
+    return calibration_error(reliability(probability, right, bins))
 
 
 def as_json(report: ClassReport, names: Sequence[str]) -> dict[str, Any]:

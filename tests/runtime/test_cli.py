@@ -205,7 +205,7 @@ def test_a_tampered_bundle_is_refused(
 def test_help_and_version(rille: Rille, capsys: Any) -> None:
     assert rille("--help") == 0
     shown = capsys.readouterr().out
-    for verb in ("run", "bench", "eval", "doctor", "train", "export"):
+    for verb in ("run", "bench", "eval", "doctor", "train", "explain", "export"):
         assert f"  {verb} " in shown
     assert rille() == 2
     capsys.readouterr()

@@ -26,6 +26,13 @@ def test_craters_on_simulated_tiles(yolo_set: Path, craters_bundle: Bundle) -> N
     assert 0.2 < result.scores["dice"] <= 1
     again = evaluate(network, open_dataset(yolo_set), "val")
     assert again.scores == result.scores
+    assert again.detail == result.detail
+    for name in ("dice", "object_f1"):
+        low, high = result.detail["intervals_95"][name]
+        assert 0 <= low <= result.scores[name] <= high <= 1
+    rows, objects = result.detail["by_diameter"], result.detail["objects"]
+    assert sum(row["labelled"] for row in rows) == objects["labelled"]
+    assert len(result.detail["by_image"]["dice"]) == 4
 
 
 def test_classes_are_matched_by_their_published_id(msl_set: Path, mars_bundle: Bundle) -> None:
@@ -35,6 +42,13 @@ def test_classes_are_matched_by_their_published_id(msl_set: Path, mars_bundle: B
     assert sum(row["images"] for row in detail["per_class"].values()) == 9
     assert len(detail["confusion"]) == 25  # the network's 24 classes and "sun"
     assert result.logits.shape == (9, 24)
+    assert len(detail["class_names"]) == 25
+    assert detail["groups"] == 9
+    low, high = detail["intervals_95"]["accuracy"]
+    assert 0 <= low <= detail["accuracy"] <= high <= 1
+    calibration = detail["calibration"]
+    assert sum(b["count"] for b in calibration["reliability"]) == 9
+    assert calibration["risk_coverage"][-1] == pytest.approx((1.0, 1 - detail["accuracy"]))
 
 
 def test_a_bundle_on_a_data_set_of_another_task(msl_set: Path, craters_bundle: Bundle) -> None:
@@ -65,6 +79,7 @@ def test_the_command_prints_a_table_and_writes_json(
     assert rille("eval", "moon-craters", yolo_set, "--split", "val", "--json", report) == 0
     shown = capsys.readouterr().out
     assert "Dice" in shown and "objects" in shown and "IoU >= 0.5" in shown
+    assert "95 % interval" in shown and "40 and more" in shown
     written = json.loads(report.read_text())
     assert f"{written['objects']['f1']:.4f}" in shown
     assert rille("eval", "mars-msl24", yolo_set, "--split", "val") == 3

@@ -62,6 +62,8 @@ def test_craters_from_recipe_to_bundle(
         "recipe.toml",
         "history.json",
         "validation.json",
+        "examples",
+        "report.html",
     }
     record = json.loads((out / "contract.json").read_text())
     assert backend in record["provenance"]["trained_with"]

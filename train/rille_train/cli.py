@@ -28,9 +28,12 @@ def main(arguments: list[str]) -> int:
         epilog="The environment variable KERAS_BACKEND chooses tensorflow, jax or torch.",
     )
     parser.add_argument(
-        "recipe", help=f"a .toml file, or one of: {', '.join(recipe_names())}", metavar="RECIPE"
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help=f"a .toml file, or one of: {', '.join(recipe_names())}",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data set folder")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="data set folder")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE)")
     parser.add_argument(
         "--weights", type=Path, metavar="PATH", help="file or folder with backbone weights"
@@ -60,7 +63,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--fold-by", default="", metavar="KEY", help="what folds must not share, such as sol"
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="RUN", help="only draw the report of a finished run again"
+    )
     options = parser.parse_args(arguments)
+    if options.report is not None:
+        return _redraw(options.report)
+    if options.recipe is None or options.data is None:
+        parser.error("RECIPE and --data ROOT are needed (or --report RUN alone)")
     recipe = read_recipe(options.recipe, options.settings)
     out = options.out or Path("runs") / recipe.name
     if options.folds is not None:
@@ -70,7 +80,17 @@ def main(arguments: list[str]) -> int:
     result = train(recipe, options.data, out, options.weights, options.extra)
     for name, value in result.scores.items():
         print(f"{name:18s} {value:.4f}")
-    sys.stderr.write(f"wrote {out}; next: rille export {out} --data {options.data}\n")
+    sys.stderr.write(
+        f"wrote {out}, with {out / 'report.html'}; next: rille export {out} --data {options.data}\n"
+    )
+    return 0
+
+
+def _redraw(run: Path) -> int:
+    """Draw a report from the files of a finished run; needs no framework."""
+    from rille_train.report import write_training_report
+
+    print(write_training_report(run))
     return 0
 
 

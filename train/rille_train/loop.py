@@ -21,6 +21,7 @@ from rille_train.keras_backend import keras_network
 from rille_train.models import build_model, for_flight
 from rille_train.models.classifier import freeze, load_mobilenet_v2_backbone
 from rille_train.recipe import FitRecipe, Recipe
+from rille_train.report import write_examples, write_training_report
 from rille_train.run_folder import claim_run, write_run
 
 
@@ -34,8 +35,9 @@ def train(
     """Train a recipe's network and write the run folder.
 
     The folder holds `model.keras` (float32), `contract.json` (what `rille export` needs),
-    `recipe.toml` (resolved), `history.json` and `validation.json`. A killed run continues from its
-    last complete epoch when it is started again with the same recipe and folder.
+    `recipe.toml` (resolved), `history.json`, `validation.json`, `examples/` and `report.html`. A
+    killed run continues from its last complete epoch when it is started again with the same recipe
+    and folder.
 
     Args:
         recipe: what to do.
@@ -103,7 +105,11 @@ def train_on(
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe, len(contract.labels))
     model.set_weights(kept)
-    write_run(out, recipe, contract, for_flight(model), checkpoint.history, result, datasets)
+    flown = for_flight(model)
+    write_run(out, recipe, contract, flown, checkpoint.history, result, datasets)
+    split = recipe.data.validation
+    write_examples(out / "examples", keras_network(flown, contract), dataset, split, result)
+    write_training_report(out)
     return result
 
 

@@ -5,6 +5,8 @@ contract.json     what it is for and how to use it, and where it came from
 recipe.toml       the recipe, every default written out
 history.json      losses and scores by epoch
 validation.json   scores of the final weights
+examples/         a few validation images with answer and truth
+report.html       all of it on one page; `rille train --report RUN` draws it again
 resume/           only while training: the last complete epoch
 """
 

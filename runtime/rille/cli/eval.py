@@ -75,7 +75,7 @@ def table(result: Evaluation) -> str:
 
 def _classes(d: dict[str, Any]) -> list[str]:
     low, high = d["accuracy_interval_95"]
-    calibration = d["calibration"]
+    calibration, intervals = d["calibration"], d["intervals_95"]
     lines = [f"{'class':24s} {'images':>6s} {'recall':>7s} {'precis.':>7s} {'F1':>7s}"]
     lines += [
         f"{name:24s} {row['images']:6d} {row['recall']:7.3f} {row['precision']:7.3f} "
@@ -84,11 +84,17 @@ def _classes(d: dict[str, Any]) -> list[str]:
     ]
     answered = calibration["accuracy_of_the_answered"]
     lines += [
-        f"accuracy   {100 * d['accuracy']:.2f} %  (95 % interval {100 * low:.1f} to "
-        f"{100 * high:.1f}, images taken as independent)",
-        f"macro-F1   {d['macro_f1']:.4f}  over the {d['classes_present']} classes present",
-        f"ECE        {calibration['expected_calibration_error']:.4f}; answering at p >= "
-        f"{calibration['abstain_below']:.2f}: {100 * calibration['coverage']:.1f} % of the images"
+        f"accuracy   {100 * d['accuracy']:.2f} %  ({_percent(intervals['accuracy'])} over "
+        f"{d['groups']} groups; {100 * low:.1f} to {100 * high:.1f} were images independent)",
+        f"by group   {100 * d['group_weighted_accuracy']:.2f} %  "
+        f"({_percent(intervals['group_weighted_accuracy'])}), each group counted once",
+        f"macro-F1   {d['macro_f1']:.4f}  ({_interval(intervals['macro_f1'])}) over the "
+        f"{d['classes_present']} classes present",
+        f"ECE        {calibration['expected_calibration_error']:.4f}, adaptive "
+        f"{calibration['adaptive_calibration_error']:.4f}; AURC "
+        f"{calibration['area_under_risk_coverage']:.4f}",
+        f"abstaining answering at p >= {calibration['abstain_below']:.2f}: "
+        f"{100 * calibration['coverage']:.1f} % of the images"
         + (f", {100 * answered:.2f} % of them right" if answered is not None else ""),
     ]
     return lines
@@ -131,11 +137,30 @@ def _masks(d: dict[str, Any]) -> list[str]:
 
 
 def _craters(d: dict[str, Any]) -> list[str]:
-    p, o = d["pixels"], d["objects"]
+    p, o, by_image, intervals = d["pixels"], d["objects"], d["by_image"], d["intervals_95"]
     return [
-        f"pixels     Dice {p['dice']:.4f}  IoU {p['iou']:.4f}  precision {p['precision']:.4f}  "
-        f"recall {p['recall']:.4f}",
-        f"objects    F1 {o['f1']:.4f}  precision {o['precision']:.4f}  recall {o['recall']:.4f}  "
-        f"AP {o['average_precision']:.4f}  ({o['labelled']} labelled)",
+        f"pixels     Dice {p['dice']:.4f} ({_interval(intervals['dice'])})  IoU {p['iou']:.4f}  "
+        f"precision {p['precision']:.4f}  recall {p['recall']:.4f}",
+        f"by image   Dice mean {by_image['dice_mean']:.4f}  median {by_image['dice_median']:.4f}",
+        f"objects    F1 {o['f1']:.4f} ({_interval(intervals['object_f1'])})  precision "
+        f"{o['precision']:.4f}  recall {o['recall']:.4f}  AP {o['average_precision']:.4f}  "
+        f"({o['labelled']} labelled)",
+        f"{'diameter px':24s} {'label.':>6s} {'recall':>7s} {'precis.':>7s} {'F1':>7s}",
+        *(_diameters(row) for row in d["by_diameter"]),
         *(f"{name}: {text}" for name, text in d["definitions"].items()),
     ]
+
+
+def _diameters(row: dict[str, Any]) -> str:
+    low, high = row["from_px"], row["to_px"]
+    name = f"{low:g} to {high:g}" if high is not None else f"{low:g} and more"
+    figures = "".join(f" {row[key]:7.3f}" for key in ("recall", "precision", "f1"))
+    return f"{name:24s} {row['labelled']:6d}{figures}"
+
+
+def _interval(limits: list[float]) -> str:
+    return f"95 % interval {limits[0]:.3f} to {limits[1]:.3f}"
+
+
+def _percent(limits: list[float]) -> str:
+    return f"95 % interval {100 * limits[0]:.1f} to {100 * limits[1]:.1f}"

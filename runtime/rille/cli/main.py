@@ -23,8 +23,10 @@ _VERBS = {
 }
 _EXTRAS = {
     "train": "train a network from a recipe",
+    "explain": "show where a trained network looked: heat maps, feature maps",
     "export": "quantise a trained network and write a bundle",
 }
+_EXTRA_OF = {"explain": "train"}
 _FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 
 
@@ -60,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as wrong:
         if (wrong.name or "").split(".")[0] not in _FRAMEWORKS or verb not in _EXTRAS:
             raise
+        extra = _EXTRA_OF.get(verb, verb)
         print(
-            f'rille {verb}: {wrong}. Install it with: pip install "rille[{verb}]"', file=sys.stderr
+            f'rille {verb}: {wrong}. Install it with: pip install "rille[{extra}]"', file=sys.stderr
         )
         return 2
     except KeyboardInterrupt:
@@ -104,6 +107,6 @@ def _usage() -> str:
             "",
             *lines,
             "",
-            'train and export need: pip install "rille[train,export]"',
+            'train, explain and export need: pip install "rille[train,export]"',
         ]
     )

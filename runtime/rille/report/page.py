@@ -9,36 +9,12 @@ from string import Template
 
 from rille.files import write_whole
 from rille.report.collect import Bin, RunRecord
+from rille.report.style import card_row, html_page
 from rille.stats import PipelineStats, shown
 
 _WIDTH, _HEIGHT = 960, 200
-_PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>rille run: $source</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root { --ink:#1c2230; --dim:#5f6878; --line:#d9dde4; --back:#fff; --panel:#f6f7f9;
-  --ok:#2f9e5b; --late:#e08a00; --lost:#8a93a3; --bad:#d64545; --accent:#2f6fde; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e6e9ef; --dim:#9aa3b2; --line:#313846;
-  --back:#12151b; --panel:#1a1f28; --ok:#4cc47a; --late:#ffb340; --lost:#7d8696; --bad:#ff6b6b;
-  --accent:#6ea2ff; } }
-body { font:15px/1.5 system-ui, sans-serif; color:var(--ink); background:var(--back);
-  max-width:1000px; margin:2rem auto; padding:0 1rem; }
-h1 { font-size:1.5rem; margin:0 0 .2rem; } h2 { font-size:1.1rem; margin:2rem 0 .6rem; }
-p.sub { color:var(--dim); margin:.1rem 0 1rem; overflow-wrap:anywhere; }
-table { border-collapse:collapse; font-variant-numeric:tabular-nums; width:100%; }
-th,td { text-align:right; padding:.28rem .6rem; border-bottom:1px solid var(--line); }
-th:first-child,td:first-child { text-align:left; } th { color:var(--dim); font-weight:600; }
-.cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(140px,1fr)); gap:.7rem; }
-.card { background:var(--panel); border-radius:8px; padding:.7rem .9rem; }
-.card b { display:block; font-size:1.45rem; font-weight:650; } .card span { color:var(--dim); }
-svg { width:100%; height:auto; background:var(--panel); border-radius:8px; }
-.grid { display:grid; grid-template-columns:repeat(auto-fill,minmax(300px,1fr)); gap:.8rem; }
-.grid img { width:100%; border-radius:6px; display:block; }
-.bar { background:var(--accent); height:.8rem; border-radius:3px; }
-pre { background:var(--panel); padding:.8rem; border-radius:8px; overflow:auto; font-size:13px; }
-</style></head><body>
-<h1>rille run</h1><p class="sub">$source</p>
-<div class="cards">$cards</div>
+_BODY = Template("""<h1>rille run</h1><p class="sub">$source</p>
+$cards
 <p>$account</p>
 <h2>Latency</h2>
 <p class="sub">Milliseconds. Age counts from capture to publication. A p99 of fewer than 1000 frames
@@ -52,7 +28,6 @@ $key</p>$timeline
 <h2>Frames</h2><div class="grid">$pictures</div>
 <h2>Configuration</h2><pre>$config</pre>
 <p class="sub">$versions</p>
-</body></html>
 """)
 
 
@@ -79,7 +54,7 @@ def write_report(
         SinkError: it cannot be written.
     """
     totals = stats.totals
-    page = _PAGE.substitute(
+    body = _BODY.substitute(
         source=html.escape(source),
         cards=_cards(stats, record),
         account=html.escape(f"{totals}."),
@@ -102,7 +77,7 @@ def write_report(
         config=html.escape(config),
         versions=html.escape(versions),
     )
-    write_whole(path, page)
+    write_whole(path, html_page(f"rille run: {source}", body))
 
 
 def _cards(stats: PipelineStats, record: RunRecord) -> str:
@@ -117,7 +92,7 @@ def _cards(stats: PipelineStats, record: RunRecord) -> str:
         (f"{per_frame:.1f}", "features a frame"),
         (f"{stats.change_count}", "level changes"),
     ]
-    return "".join(f'<div class="card"><b>{a}</b><span>{b}</span></div>' for a, b in cards)
+    return card_row(cards)
 
 
 def _key() -> str:
