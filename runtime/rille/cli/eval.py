@@ -108,9 +108,11 @@ def _labels(d: dict[str, Any]) -> list[str]:
         f"{row['recall']:7.3f} {row['f1']:7.3f} {row['average_precision']:7.3f}"
         for name, row in d["per_label"].items()
     ]
+    intervals = d["intervals_95"]
     return [
         *lines,
-        f"macro-F1   {d['macro_f1']:.4f}   macro-AP {d['macro_ap']:.4f}   "
+        f"macro-F1   {d['macro_f1']:.4f} ({_interval(intervals['macro_f1'])})   macro-AP "
+        f"{d['macro_ap']:.4f}   "
         f"ECE {d['expected_calibration_error']:.4f}",
         *(f"{name}: {text}" for name, text in d["definitions"].items()),
     ]
@@ -129,9 +131,10 @@ def _masks(d: dict[str, Any]) -> list[str]:
             f"{name:12s} {row['dice']:7.3f} {row['iou']:7.3f} {row['precision']:7.3f} "
             f"{row['recall']:7.3f} {row['images']:7d}   regions found: {sizes}"
         )
+    intervals = d["intervals_95"]
     return [
         *lines,
-        f"macro Dice {d['macro_dice']:.4f}",
+        f"macro Dice {d['macro_dice']:.4f} ({_interval(intervals['macro_dice'])})",
         *(f"{name}: {text}" for name, text in d["definitions"].items()),
     ]
 
