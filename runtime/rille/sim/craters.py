@@ -21,7 +21,8 @@ _WEAR_STEPS = 93
 _FLOOR_BLEND = 0.03
 _TAIL_FROM = 1.25
 _FLAT_FLOOR_M = 4_000.0
-_LARGE_WEAR = 0.35
+_LARGE_WEAR = 0.22
+_FILLED_FROM_M = (400.0, 1000.0)
 _STAMP_CELLS = (4, 6, 9, 13, 18)
 _STAMPS = 512
 _RADIAL_STEPS = 161
@@ -90,10 +91,7 @@ class Craters:
     @property
     def depth_ratio(self) -> NDArray[np.float64]:
         """Present depth over diameter: of a fresh crater of that size, times what wear left."""
-        steps = self.wear / _WORN_MOST * (_WEAR_STEPS - 1)
-        return fresh_depth_ratio(self.diameter_m) * np.interp(
-            steps, np.arange(_WEAR_STEPS), worn_depth_shares()
-        )
+        return fresh_depth_ratio(self.diameter_m) * _depth_share(self.wear)
 
     @property
     def reach_m(self) -> NDArray[np.float64]:
@@ -308,7 +306,8 @@ def _relief(
 ) -> NDArray[np.float32]:
     """Return what n craters add to the ground at (n, 1, w) and (n, h, 1) positions, in metres.
 
-    Small craters are blurred and, in loose ground, flatter as a whole; large ones see `_filled`.
+    Small craters are blurred and, in loose ground, flatter as a whole; larger ones keep crisper
+    rims than their depth says (`_rim_wear`), and the largest wide floors (`_filled`).
     """
 
     def each(column: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -331,14 +330,31 @@ def _relief(
             + each(a3) * np.cos(3 * (angle - each(p3)))
             + each(a5) * np.cos(5 * (angle - each(p5)))
         )
-    profile = _profile(craters.wear, radius)
+    blunt = _rim_wear(craters)
+    profile = _profile(blunt, radius)
     scale = craters.diameter_m * fresh_depth_ratio(craters.diameter_m) / 0.2
+    scale *= _depth_share(craters.wear) / _depth_share(blunt)
     for k in np.flatnonzero(craters.diameter_m > _FLAT_FLOOR_M):
         profile[k], scale[k] = (
             _filled(craters.pick(np.array([k])), radius[k]),
             craters.diameter_m[k],
         )
     return profile * each(scale)
+
+
+def _rim_wear(craters: Craters) -> NDArray[np.float64]:
+    """Return the wear of rims and walls.
+
+    Diffusion rounds rims of some hundred metres as fast as it fills them; the larger a crater, the
+    more of what it loses in depth is fill from outside, which leaves walls and rims crisp.
+    """
+    log_d = np.log(np.maximum(craters.diameter_m, 1e-3))
+    return craters.wear * np.interp(log_d, np.log(_FILLED_FROM_M), [1.0, _LARGE_WEAR])
+
+
+def _depth_share(wear: NDArray[np.float64]) -> NDArray[np.float64]:
+    steps = wear / _WORN_MOST * (_WEAR_STEPS - 1)
+    return np.interp(steps, np.arange(_WEAR_STEPS), worn_depth_shares())
 
 
 def _filled(crater: Craters, radius: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -349,11 +365,7 @@ def _filled(crater: Craters, radius: NDArray[np.float32]) -> NDArray[np.float32]
     worn = crater.wear * _LARGE_WEAR
     r = np.linspace(0.0, REACH, _RADIAL_STEPS, dtype=np.float32)
     rim = _profile(worn, r[None, None, :])[0, 0]
-    shares = np.interp(
-        np.array([crater.wear[0], worn[0]]),
-        np.linspace(0.0, _WORN_MOST, _WEAR_STEPS),
-        worn_depth_shares(),
-    )
+    shares = _depth_share(np.array([crater.wear[0], worn[0]]))
     low = np.float32((shares[0] / shares[1]) ** 0.6)
     depth = float(crater.depth_ratio[0])
     profile = _profile(worn, radius[None])[0] * low

@@ -33,7 +33,7 @@ LARGEST_M = 60_000.0
 _LARGE_M = 4000.0
 _DOUBLET_MOST_M = 2000.0
 _SLIDING_M = 15_000.0
-_LARGE_LASTS = 0.2
+_LARGE_LASTS = 0.22
 _WARPED_CELLS = 9.0
 _WEAR_AT = (0.0, 0.1, 0.3, 0.5, 0.75, 1.0)
 
@@ -79,11 +79,11 @@ GROUNDS = {
     "highland": Ground(
         relief_m=2700.0,
         hurst=1.25,
-        rough_m=1080.0,
+        rough_m=1120.0,
         albedo=0.23,
         albedo_hurst=0.48,
         per_km2=0.04,
-        wear=(0.0, 0.115, 0.145, 0.160, 0.175, 0.205),
+        wear=(0.0, 0.122, 0.150, 0.165, 0.182, 0.225),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.35,
         small=1.45,
@@ -92,11 +92,11 @@ GROUNDS = {
     "mare": Ground(
         relief_m=800.0,
         hurst=1.25,
-        rough_m=950.0,
+        rough_m=960.0,
         albedo=0.08,
         albedo_hurst=0.25,
         per_km2=0.026,
-        wear=(0.0, 0.13, 0.183, 0.212, 0.253, 0.37),
+        wear=(0.0, 0.138, 0.193, 0.228, 0.285, 0.46),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.0,
         small=2.0,
@@ -197,7 +197,7 @@ def population(
         some = sample_craters(rng, law, side_m, sizes, factor, centre_m=side_m / 2)
         worn = np.interp(rng.random(len(some)), _WEAR_AT, wear)
         # The larger a crater, the slower its relief goes.
-        worn *= np.maximum(some.diameter_m / 1500.0, 1.0) ** -_LARGE_LASTS
+        worn *= np.maximum(some.diameter_m / 1200.0, 1.0) ** -_LARGE_LASTS
         ratio = rng.uniform(0.94, 1.0, len(some))
         parts.append(replace(_clustered(some, rng), wear=worn, ratio=ratio))
     whole = joined(*parts)
