@@ -92,6 +92,18 @@ def test_sessions(change_set: Callable[..., Path], name: str, group: str) -> Non
     assert sample.group == group
 
 
+def test_neighbours_in_time_can_be_left_out(change_set: Callable[..., Path]) -> None:
+    root = change_set(name="chang4_20190111183459_png")
+    assert open_dataset(root).samples("valid-apart") == []
+    image = root / "valid" / "chang4_20190111183459_png.jpg"
+    later = "chang4_20190111183601_png.jpg"
+    image.rename(image.with_name(later))
+    index = root / "valid" / "_annotations.coco.json"
+    index.write_text(index.read_text().replace(image.name, later))
+    (sample,) = open_dataset(root).samples("valid-apart")
+    assert sample.path.name == later
+
+
 def test_run_length_masks_in_both_forms() -> None:
     mask = np.zeros((5, 4), bool)
     mask[1:4, 1:3] = True
@@ -193,5 +205,6 @@ def test_the_real_scenes_have_their_published_counts(data_root: Callable[[str], 
         shares += np.bincount(sample.mask().ravel(), minlength=256)  # type: ignore[union-attr]
     # As measured with another reader of the same polygons.
     assert shares[1:5] / shares.sum() == pytest.approx([0.0084, 0.0319, 0.0705, 0.0146], abs=2e-4)
+    assert len(masks.samples("valid-apart")) == 37  # of 83 with a time stamp
     labelled = open_dataset(data_root("change_lunar"), "multilabel")
     assert len({sample.group for sample in labelled.samples("train")}) == 14

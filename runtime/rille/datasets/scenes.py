@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 SCENE_LABELS = ("artifact", "tracks", "stones", "crater")
 """Independent labels of a scene: hardware in sight, wheel tracks, stones, a crater."""
 TASKS = ("segmentation", "multilabel")
+Taken = tuple[str, datetime]
+"""Camera and time of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,12 @@ class ChangeScenes(_Scenes):
 
     Rock and boulder are one class, stone: the labels use the two interchangeably. A rocky region is
     a loose hull around some, so its pixels are ignored. Stones: any rock, boulder or region;
-    artifact: at least 1 % of the area; tracks and crater: any. A split is also found under the name
-    "val" for "valid". One group is one session: a camera on one day, or one sequence of the terrain
-    camera.
+    artifact: at least 1 % of the area; tracks and crater: any. One group is one session: a camera on
+    one day, or one sequence of the terrain camera.
+
+    "val" is another name of "valid". The published split is full of neighbours, so there is also
+    "valid-apart": validation images with a time stamp for which train has none of the same camera
+    within a minute.
     """
 
     INDEX = "_annotations.coco.json"
@@ -137,6 +142,7 @@ class ChangeScenes(_Scenes):
     _SESSION = re.compile(r"(C3_TCAM_\d+|PCAM[LR]-[A-Z]|chang4)(?:.*?_(20\d{6})\d{6})?")
     _TAKEN = re.compile(r"(PCAM[LR]|chang4).*?_(20\d{12})")
     CLOSE_S = 60
+    APART = "valid-apart"
 
     @classmethod
     def found(cls, root: Path) -> bool:
@@ -154,6 +160,8 @@ class ChangeScenes(_Scenes):
         Raises:
             DatasetError: no such split, or a file that cannot be understood.
         """
+        if split == self.APART and {"train", "valid"} <= set(self.splits()):
+            return self._apart()
         here = "valid" if split == "val" and not (self.root / "val").is_dir() else split
         folder = self._index(split, self.root / here)
         index = folder / self.INDEX
@@ -173,6 +181,20 @@ class ChangeScenes(_Scenes):
                 labelled.append(MultiLabelSample(path, self._holds(sample, entry), sample.group))
         return masks or labelled
 
+    def _apart(self) -> list[Any]:
+        train = [taken for s in self.samples("train") if (taken := self._taken(s.path.name))]
+        return [
+            sample
+            for sample in self.samples("val")
+            if (taken := self._taken(sample.path.name)) and not self._close(taken, train)
+        ]
+
+    def _close(self, taken: Taken, others: Sequence[Taken]) -> bool:
+        camera, time = taken
+        return any(
+            c == camera and abs((t - time).total_seconds()) <= self.CLOSE_S for c, t in others
+        )
+
     def keys(self, sample: Sample) -> dict[str, str]:
         """Return session (the group) and original (the name before augmentation)."""
         return {"session": sample.group, "original": original_name(sample.path)}
@@ -181,10 +203,7 @@ class ChangeScenes(_Scenes):
         """Count validation images with a training image of the same camera close in time."""
         train = [taken for s in splits.get("train", ()) if (taken := self._taken(s.path.name))]
         val = [taken for s in splits.get("val", ()) if (taken := self._taken(s.path.name))]
-        close = sum(
-            any(c == camera and abs((t - time).total_seconds()) <= self.CLOSE_S for c, t in train)
-            for camera, time in val
-        )
+        close = sum(self._close(taken, train) for taken in val)
         if not close:
             return []
         return [
@@ -192,7 +211,7 @@ class ChangeScenes(_Scenes):
             f"camera within {self.CLOSE_S} s: scores on val are optimistic"
         ]
 
-    def _taken(self, name: str) -> tuple[str, datetime] | None:
+    def _taken(self, name: str) -> Taken | None:
         """Return camera and time, for the names that tell them."""
         found = self._TAKEN.match(name)
         try:
