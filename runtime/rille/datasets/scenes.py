@@ -119,8 +119,8 @@ class ChangeScenes(_Scenes):
 
     Rock and boulder are one class, stone: the labels use the two interchangeably. A rocky region is
     a loose hull around some, so its pixels are ignored. Stones: any rock, boulder or region;
-    artifact: at least 1 % of the area; tracks and crater: any. One group is one session: a camera on
-    one day, or one sequence of the terrain camera.
+    artifact: at least 1 % of the area; tracks and crater: any. One group is one session: a camera
+    on one day, or one sequence of the terrain camera.
 
     "val" is another name of "valid". The published split is full of neighbours, so there is also
     "valid-apart": validation images with a time stamp for which train has none of the same camera

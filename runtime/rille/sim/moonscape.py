@@ -79,11 +79,11 @@ GROUNDS = {
     "highland": Ground(
         relief_m=2700.0,
         hurst=1.25,
-        rough_m=1120.0,
+        rough_m=1080.0,
         albedo=0.23,
         albedo_hurst=0.48,
         per_km2=0.04,
-        wear=(0.0, 0.122, 0.150, 0.165, 0.182, 0.225),
+        wear=(0.0, 0.130, 0.160, 0.176, 0.195, 0.245),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.35,
         small=1.45,
@@ -96,7 +96,7 @@ GROUNDS = {
         albedo=0.08,
         albedo_hurst=0.25,
         per_km2=0.026,
-        wear=(0.0, 0.138, 0.193, 0.228, 0.285, 0.46),
+        wear=(0.0, 0.146, 0.205, 0.242, 0.308, 0.52),
         small_wear=(0.0, 0.05, 0.15, 0.3, 0.6, 1.3),
         small_slope=2.0,
         small=2.0,
@@ -242,7 +242,7 @@ def _clustered(craters: Craters, rng: np.random.Generator) -> Craters:
 def _partners(craters: Craters, rng: np.random.Generator) -> Craters:
     """Return second craters of doublets: as worn, nearly as large, overlapping or touching."""
     small = craters.diameter_m < _DOUBLET_MOST_M
-    chosen = craters.pick(small & (rng.random(len(craters)) < 0.03))
+    chosen = craters.pick(small & (rng.random(len(craters)) < 0.025))
     count = len(chosen)
     size = chosen.diameter_m * rng.uniform(0.7, 1.0, count)
     size = np.maximum(size, np.where(chosen.diameter_m >= LABELLED_M, LABELLED_M, 0.0))
