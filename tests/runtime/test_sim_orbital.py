@@ -142,6 +142,45 @@ def test_texture_is_that_of_the_real_tiles(looks: tuple[Look, Look]) -> None:
     assert low <= made.skew <= high
 
 
+ACROSS = np.linspace(-1.8, 1.8, 19)
+REAL_ACROSS = {
+    "highland": (-5, -5, -3, 4, 19, 33, 34, 25, 8, -10, -25, -33, -34, -24, -7, 5, 7, 6, 5),
+    "mare": (-4, -4, -2, 5, 20, 32, 30, 19, 4, -12, -25, -31, -31, -20, -1, 6, 5, 4, 4),
+}
+"""Mean brightness on a line through labels of 13 to 30 px, from the bright wall to the dark one, in
+hundredths of the tile's mean: A and B, and C mirrored. It says how wide walls are, whether rims
+stand out, and where labels lie."""
+
+
+def across(tiles: Iterator[tuple[NDArray[Any], list[Ellipse], float]]) -> NDArray[np.float64]:
+    """Measure the mean brightness across labels; see `REAL_ACROSS`."""
+    lines = []
+    aside = np.linspace(-0.35, 0.35, 7)
+    for pixels, ellipses, sign in tiles:
+        pixels = np.ascontiguousarray(pixels[:, ::-1]) if sign > 0 else pixels
+        for e in ellipses:
+            x = SIDE - 1 - e.x if sign > 0 else e.x
+            half_w, half_h = (
+                (e.semi_major, e.semi_minor) if e.angle_deg < 45 else (e.semi_minor, e.semi_major)
+            )
+            edge = min(x, e.y, SIDE - 1 - x, SIDE - 1 - e.y)
+            if 13 <= e.diameter < 30 and edge > 2 * half_w:
+                columns = np.broadcast_to(x + ACROSS * half_w, (7, 19)).astype(np.float32)
+                rows = np.broadcast_to(e.y + aside[:, None] * half_h, (7, 19)).astype(np.float32)
+                line = cv2.remap(pixels, columns, rows, cv2.INTER_LINEAR).mean(axis=0)
+                lines.append(100 * line / pixels.mean())
+    mean = np.mean(lines, axis=0)
+    return np.asarray(mean - mean.mean())
+
+
+@pytest.mark.parametrize("ground", ["highland", "mare"])
+def test_walls_rims_and_labels_lie_as_in_the_real_tiles(ground: str) -> None:
+    made = across(simulated(ground, orbital.LARGE))
+    assert np.sqrt(np.mean((made - REAL_ACROSS[ground]) ** 2)) < 5.5
+    # The bright wall, the dark wall, and what lies between them.
+    assert abs(np.interp(0, -made[6:13], ACROSS[6:13]) + 0.1) < 0.07
+
+
 def test_the_real_tiles_measure_as_stated(data_root: Callable[[str], Path]) -> None:
     dataset = open_dataset(data_root("lunar_craters"))
 
@@ -156,6 +195,8 @@ def test_the_real_tiles_measure_as_stated(data_root: Callable[[str], Path]) -> N
                 yield native(image), [e.mapped(ratio, ratio, move, move) for e in ellipses], sign
 
     for ground, split, sign in (("highland", "train", -1.0), ("mare", "val", 1.0)):
+        line = across(tiles(split, sign))
+        assert np.abs(line - REAL_ACROSS[ground]).max() < 4
         part = look(tiles(split, sign))
         np.testing.assert_allclose(part.contrast, REAL[ground].contrast, atol=0.03)
         np.testing.assert_allclose(part.octaves_db, REAL[ground].octaves_db, atol=1.5)
