@@ -28,6 +28,7 @@ from rille.sim import Descent, build_scene
 from rille_export import calibration, convert
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
+from rille_export.offsets import LAYER, add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import read_run
 
@@ -72,6 +73,11 @@ def export(
     run = read_run(folder)
     dataset = open_dataset(root, run.contract.task)
     model = convert.load_model(folder / "model.keras")
+    offsets: list[float] = []
+    if LAYER in model.output:
+        say(f"fitting offsets of the classes on split {run.data.validation}")
+        offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
+        add_offsets(model, offsets)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
     forms, gap = _convert(run.contract, model, samples)
@@ -94,6 +100,7 @@ def export(
         **run.provenance,
         "calibration": {"split": run.data.train, "images": len(samples)},
         "largest_gap_keras_fp32": gap,
+        "class_offsets": offsets,
         "parity_failures": list(parity.failures),
         "forced": bool(parity.failures),
         "exported_with": f"rille {rille.__version__}, keras {keras.__version__}, "
@@ -183,7 +190,7 @@ def _selected(after: Evaluation) -> list[str]:
         return ["temperature", "abstain_below"]
     if after.task == "multilabel":
         return ["temperature", "label_thresholds"]
-    return ["feature_threshold"] if after.objects is not None else []
+    return ["feature_threshold"] if after.objects is not None else ["class_offsets"]
 
 
 def default_say(line: str) -> None:
