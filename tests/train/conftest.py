@@ -77,3 +77,39 @@ def tiny_photos(tmp_path: Path) -> Path:
     path = tmp_path / "tiny-photos.toml"
     path.write_text(TINY_PHOTOS)
     return path
+
+
+TINY_APPLICATION = """
+name = "tiny-application"
+version = "0"
+task = "classification"
+summary = "test"
+licence = "test"
+preprocess = [
+    { op = "rgb" },
+    { op = "resize", width = 32, height = 32 },
+    { op = "normalize", mean = [127.5], std = [127.5] },
+]
+[model]
+kind = "application"
+base = "MobileNetV2"
+head = "batchnorm-dropout"
+[fit]
+head_epochs = 2
+head_learning_rate = 1e-2
+epochs = 2
+batch = 8
+learning_rate = 1e-4
+keep = "best"
+precision = "float32"
+[augment]
+flip = true
+brightness = 0.1
+"""
+
+
+@pytest.fixture
+def tiny_application(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny-application.toml"
+    path.write_text(TINY_APPLICATION)
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from rille.bundle.manifest import Contract, LabelEntry
 from rille.datasets import Dataset, ImageSample, Label, open_dataset, samples_of
 from rille.errors import ConfigError
 from rille.evaluate import Evaluation, evaluate
-from rille_train.batches import open_batches
+from rille_train.batches import Batches, open_batches
 from rille_train.batches.photos import LabelBatches, PhotoBatches
-from rille_train.callbacks import Checkpoint, EpochSeed, Progress, Validation, averaged_weights
 from rille_train.head import fit_head
 from rille_train.keras_backend import keras_network
-from rille_train.models import build_model, for_flight
+from rille_train.models import assign_weights, build_model, for_flight
+from rille_train.models.application import freeze_base, load_base
 from rille_train.models.classifier import freeze, load_mobilenet_v2_backbone
-from rille_train.recipe import FitRecipe, Recipe
+from rille_train.phases import one_phase, two_phases
+from rille_train.recipe import Recipe
 from rille_train.run_folder import claim_run, write_run
 
 
@@ -75,34 +77,59 @@ def train_on(
         return done
     set_precision(recipe.fit.precision)
     batches = open_batches(recipe, datasets, contract)
-    model = build_model(recipe, len(contract.labels), _side(recipe))
-    if recipe.model.backbone:
-        load_mobilenet_v2_backbone(model, _find_backbone(recipe, dataset.root, weights))
-    if recipe.fit.head_steps and isinstance(batches, PhotoBatches | LabelBatches):
-        fit_head(model, batches)
-    freeze(model, recipe.model.freeze_below)
-    steps = len(batches)
-    model.compile(_optimizer(recipe.fit, steps), loss=dict(batches.losses), jit_compile=_jit())
-    checkpoint = Checkpoint(out / "resume")
-    score = Validation(
-        lambda kept: validate(kept).scores, recipe.fit.validate_every, recipe.fit.epochs
-    )
-    model.fit(
-        batches,
-        epochs=recipe.fit.epochs,
-        initial_epoch=checkpoint.resume(model),
-        # The batches are random by themselves; a shuffled order would not survive a resume.
-        shuffle=False,
-        verbose=0,
-        callbacks=[EpochSeed(batches), score, checkpoint, Progress(recipe.fit.epochs, steps)],
-    )
-    kept = averaged_weights(model)
-    result: Evaluation = validate(kept)
+    source = _backbone_file(recipe, dataset.root, weights)
+
+    def begin(phase: str, before: list[Any] | None) -> Any:
+        return _begin(recipe, contract, batches, source, phase, before)
+
+    folder = out / "resume"
+    if recipe.fit.head_epochs:
+        outcome = two_phases(recipe.fit, begin, batches, validate, folder)
+    else:
+        outcome = one_phase(recipe.fit, begin("all", None), batches, validate, folder)
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe, len(contract.labels))
-    model.set_weights(kept)
-    write_run(out, recipe, contract, for_flight(model), checkpoint.history, result, datasets)
-    return result
+    assign_weights(model, outcome.weights)
+    write_run(out, recipe, contract, for_flight(model), outcome, datasets, source)
+    return outcome.result
+
+
+def _begin(
+    recipe: Recipe,
+    contract: Contract,
+    batches: Batches,
+    source: Path | None,
+    phase: str,
+    before: list[Any] | None,
+) -> Any:
+    """Build the model that a phase trains, with the weights it starts from, frozen as it shall be.
+
+    Args:
+        recipe, contract, batches: what is trained on what.
+        source: file of backbone weights, or None.
+        phase: "all", "head" or "tune"; see `rille_train.phases`.
+        before: weights from the phase before.
+    """
+    if phase == "tune":
+        keras.utils.set_random_seed(recipe.fit.seed + 1)
+    # Statistics that came with pretrained weights are never mixed with those of a few batches.
+    fixed = phase != "all" or source is not None
+    model = build_model(recipe, len(contract.labels), _side(recipe), fixed=fixed)
+    below = recipe.model.freeze_below
+    if recipe.model.kind == "application":
+        if before is not None:
+            assign_weights(model, before)
+        elif source is not None:
+            load_base(model, source, recipe.model.base)
+        if fixed:
+            freeze_base(model, "*" if phase == "head" else below)
+        return model
+    if source is not None:
+        load_mobilenet_v2_backbone(model, source)
+    if recipe.fit.head_steps and isinstance(batches, PhotoBatches | LabelBatches):
+        fit_head(model, batches)
+    freeze(model, below)
+    return model
 
 
 def set_precision(precision: str) -> None:
@@ -119,11 +146,6 @@ def set_precision(precision: str) -> None:
 
 def _has_gpu() -> bool:
     return any("gpu" in str(device).lower() for device in keras.distribution.list_devices())
-
-
-def _jit() -> Any:
-    """XLA pays on JAX; TensorFlow on a CPU runs these networks faster without."""
-    return keras.backend.backend() == "jax"
 
 
 def _side(recipe: Recipe) -> int | None:
@@ -158,10 +180,27 @@ def _validator(recipe: Recipe, contract: Contract, dataset: Dataset) -> Any:
     flown = for_flight(model)
 
     def validate(weights: Sequence[Any]) -> Evaluation:
-        model.set_weights(weights)
+        assign_weights(model, weights)
         return evaluate(keras_network(flown, contract), dataset, recipe.data.validation)
 
     return validate
+
+
+def _backbone_file(recipe: Recipe, root: Path, weights: Path | None) -> Path | None:
+    """Return the file of backbone weights, or None for random ones, which is said for people."""
+    if recipe.model.backbone:
+        return _find_backbone(recipe, root, weights)
+    if recipe.model.kind != "application":
+        return None
+    if weights is None:
+        sys.stderr.write(
+            f"{recipe.name}: no --weights: {recipe.model.base} starts from random weights"
+            + ("; for that, set fit.head_epochs=0" if recipe.fit.head_epochs else "")
+            + "\n"
+        )
+    elif not weights.is_file():
+        raise ConfigError(f"{weights}: no such file; --weights names one for {recipe.model.base}")
+    return weights
 
 
 def _find_backbone(recipe: Recipe, root: Path, weights: Path | None) -> Path:
@@ -177,25 +216,3 @@ def _find_backbone(recipe: Recipe, root: Path, weights: Path | None) -> Path:
         f"backbone weights {name} not found in {', '.join(map(str, places))}; name them with "
         '--weights PATH, or start from random ones with --set model.backbone=""'
     )
-
-
-def _optimizer(fit: FitRecipe, steps_per_epoch: int) -> Any:
-    steps = fit.epochs * steps_per_epoch
-    warmup = round(steps * fit.warmup_share)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        fit.learning_rate * fit.final_share if warmup else fit.learning_rate,
-        max(steps - warmup, 1),
-        alpha=fit.final_share,
-        warmup_target=fit.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=fit.weight_decay,
-        clipnorm=fit.clip_norm,
-        use_ema=fit.ema > 0,
-        ema_momentum=fit.ema or 0.99,
-    )
-    # Normalisation and biases are not pulled towards zero.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
