@@ -12,7 +12,9 @@ import pytest
 
 from rille.errors import ConfigError
 
-keras = pytest.importorskip("keras", reason="the train extra is not installed")
+pytest.importorskip("keras", reason="the train extra is not installed")
+
+import keras
 
 from rille_train.contracts import BASES, CONTRACTS
 from rille_train.course import epochs_without_gain, monitored, reductions
@@ -130,7 +132,7 @@ def test_networks_are_as_large_as_published(base: str) -> None:
 
 
 def test_an_input_that_is_too_small_is_refused() -> None:
-    with pytest.raises(ConfigError, match="model.base Xception: .*71"):
+    with pytest.raises(ConfigError, match=r"model\.base Xception: .*71"):
         classifier("Xception", 48)
 
 
@@ -143,8 +145,8 @@ def test_a_grey_input_is_repeated() -> None:
 
 
 def test_weights_files_in_both_forms(tmp_path: Path) -> None:
-    """The old form holds layers in order; the published EfficientNet files a deviation, unsquared."""
-    import h5py
+    """Layers in order, or by name; EfficientNet's published files hold a deviation unsquared."""
+    import h5py  # type: ignore[import-untyped]
     from keras.src.legacy.saving import legacy_h5_format
 
     keras.utils.set_random_seed(1)

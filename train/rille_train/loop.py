@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from rille_train.keras_backend import keras_network
 from rille_train.models import assign_weights, build_model, for_flight
 from rille_train.models.application import freeze_base, load_base
 from rille_train.models.classifier import freeze, load_mobilenet_v2_backbone
+from rille_train.one_mask import merged_values, with_published
 from rille_train.phases import one_phase, two_phases
 from rille_train.recipe import Recipe
 from rille_train.run_folder import claim_run, write_run
@@ -71,10 +73,9 @@ def train_on(
     validate = _validator(recipe, contract, dataset)
     if (out / "validation.json").is_file():
         finished = keras.models.load_model(out / "model.keras", compile=False)
-        done: Evaluation = evaluate(
-            keras_network(finished, contract), dataset, recipe.data.validation
-        )
-        return done
+        network = keras_network(finished, contract)
+        done: Evaluation = evaluate(network, dataset, recipe.data.validation)
+        return with_published(done, network, dataset, recipe) if recipe.one_mask else done
     set_precision(recipe.fit.precision)
     batches = open_batches(recipe, datasets, contract)
     source = _backbone_file(recipe, dataset.root, weights)
@@ -90,7 +91,12 @@ def train_on(
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe, len(contract.labels))
     assign_weights(model, outcome.weights)
-    write_run(out, recipe, contract, for_flight(model), outcome, datasets, source)
+    flown = for_flight(model)
+    if recipe.one_mask:
+        network = keras_network(flown, contract)
+        result = with_published(outcome.result, network, dataset, recipe)
+        outcome = replace(outcome, result=result)
+    write_run(out, recipe, contract, flown, outcome, datasets, source)
     return outcome.result
 
 
@@ -159,6 +165,10 @@ def _contract(recipe: Recipe, dataset: Dataset) -> Contract:
     if recipe.task == "classification":
         seen = {s.label_id for s in samples if isinstance(s, ImageSample)}
         labels = tuple(label for label in labels if label.id in seen)
+    elif recipe.one_mask:
+        merged_values(dataset, recipe.data.labels)  # refuses labels that are not there
+        inside = [x for x in labels if x.name in recipe.data.labels or not recipe.data.labels]
+        labels = (Label(inside[0].id, "+".join(label.name for label in inside)),)
     elif recipe.data.labels:
         labels = tuple(Label(i, name) for i, name in enumerate(recipe.data.labels, 1))
     return Contract(
