@@ -16,6 +16,7 @@ from rille.errors import ConfigError
 from rille.evaluate import Evaluation, evaluate
 from rille_train.batches import Batches, open_batches
 from rille_train.batches.photos import LabelBatches, PhotoBatches
+from rille_train.guards import check_labels, shared, shared_words
 from rille_train.head import fit_head
 from rille_train.keras_backend import keras_network
 from rille_train.models import assign_weights, build_model, for_flight
@@ -67,6 +68,9 @@ def train_on(
     A run folder that is finished is scored again and not trained again.
     """
     dataset = datasets[0]
+    train_samples = samples_of(dataset, recipe.data.train)
+    check_labels(dataset, train_samples)
+    common = shared(train_samples, samples_of(dataset, recipe.data.validation))
     claim_run(out, recipe)
     keras.utils.set_random_seed(recipe.fit.seed)
     contract = _contract(recipe, dataset)
@@ -76,6 +80,8 @@ def train_on(
         network = keras_network(finished, contract)
         done: Evaluation = evaluate(network, dataset, recipe.data.validation)
         return with_published(done, network, dataset, recipe) if recipe.one_mask else done
+    if words := shared_words(common):
+        sys.stderr.write(f"{recipe.name}: {words}\n")
     set_precision(recipe.fit.precision)
     batches = open_batches(recipe, datasets, contract)
     source = _backbone_file(recipe, dataset.root, weights)
@@ -96,7 +102,7 @@ def train_on(
         network = keras_network(flown, contract)
         result = with_published(outcome.result, network, dataset, recipe)
         outcome = replace(outcome, result=result)
-    write_run(out, recipe, contract, flown, outcome, datasets, source)
+    write_run(out, recipe, contract, flown, outcome, datasets, backbone=source, splits_share=common)
     return outcome.result
 
 

@@ -62,6 +62,8 @@ class DataRecipe:
             raise ValueError("extra_share must be above 0 and below 1")
         if self.sun not in ("", "left", "right"):
             raise ValueError(f"sun must be 'left', 'right' or empty, not {self.sun!r}")
+        if set(self.train.split("+")) & set(self.validation.split("+")):
+            raise ValueError("train and validation must not share a split")
         _one_of("box_mask", self.box_mask, ("ellipse", "rectangle"))
 
 

@@ -16,7 +16,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,9 @@ def write_run(
     model: Any,
     outcome: Outcome,
     datasets: Sequence[Dataset],
+    *,
     backbone: Path | None = None,
+    splits_share: Mapping[str, int] | None = None,
 ) -> None:
     """Write everything a finished run leaves, each file complete or not at all.
 
@@ -70,6 +72,7 @@ def write_run(
         outcome: history and scores; phases, if there were two, go into every record.
         datasets: what it was trained on.
         backbone: file of the weights it started from.
+        splits_share: what training and validation have in common; see `rille_train.guards.shared`.
     """
     partial = out / "partial.keras"
     model.save(partial)
@@ -88,6 +91,7 @@ def write_run(
             "train_listing_sha256": listing_digest(samples, dataset.root),
             "extra": [_origin(other, recipe) for other in others],
             "parameters": int(model.count_params()),
+            "splits_share": dict(splits_share or {}),
             "backbone": _file_origin(backbone),
             **({"phases": outcome.phases} if outcome.phases else {}),
             "trained_with": f"keras {keras.__version__}, {framework.__name__} "
