@@ -81,12 +81,13 @@ def scene(rng: np.random.Generator, rocks: int) -> Any:
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     towards = rng.uniform(0, 2 * np.pi)
     ground: Any = 90 + 25 * (np.cos(towards) * (x - 32) + np.sin(towards) * (y - 32)) / 32
-    ground += cv2.GaussianBlur(rng.normal(0, 60, (SIDE, SIDE)).astype(np.float32), (0, 0), 4)
+    rough = rng.normal(0, 60, (SIDE, SIDE)).astype(np.float32)
+    ground = ground + cv2.GaussianBlur(rough, (0, 0), 4)
     for _ in range(rocks):
         (cx, cy), r = rng.uniform(8, 56, 2), rng.uniform(3, 5)
         inside: Any = (x - cx) ** 2 + (y - cy) ** 2 < r * r
-        ground += 70 * inside * np.clip((cx - x) / r * 0.6 + 0.7, 0.1, 1.3)
-        ground -= 50 * ((((x - cx - 1.6 * r) ** 2 / 1.8 + (y - cy) ** 2) < r * r) & ~inside)
+        ground = ground + 70 * inside * np.clip((cx - x) / r * 0.6 + 0.7, 0.1, 1.3)
+        ground = ground - 50 * ((((x - cx - 1.6 * r) ** 2 / 1.8 + (y - cy) ** 2) < r * r) & ~inside)
     return np.clip(ground, 0, 255).astype(np.uint8)
 
 
