@@ -132,7 +132,9 @@ class _ReferenceZero:
 
     @staticmethod
     def varied(image: Any, rng: np.random.Generator) -> Any:
-        turn = cv2.getRotationMatrix2D((31.5, 31.5), rng.uniform(-15, 15), rng.uniform(0.8, 1.2))
+        turn: Any = cv2.getRotationMatrix2D(
+            (31.5, 31.5), rng.uniform(-15, 15), rng.uniform(0.8, 1.2)
+        )
         turn[:, 2] += rng.uniform(-6, 6, 2)
         mode = cv2.BORDER_REFLECT_101
         moved = cv2.warpAffine(image.astype(np.float32), turn, (SIDE, SIDE), borderMode=mode)
