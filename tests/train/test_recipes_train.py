@@ -102,3 +102,28 @@ def test_msl24_by_a_smaller_efficientnet(msl_set: Path, tmp_path: Path) -> None:
     assert len(history["head_loss"]) == len(history["loss"]) == 1
     with pytest.raises(ConfigError, match="the base has no layer 'block5g_expand_activation'"):
         train(read_recipe("msl24-efficientnetb7", settings), msl_set, tmp_path / "other")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_both_new_kinds_become_bundles(change_scenes: Path, yolo_set: Path, tmp_path: Path) -> None:
+    """A base inside a network fed one channel, and a network with one mask, in int8."""
+    pytest.importorskip("tensorflow", reason="the export extra is not installed")
+    from rille_export.assemble import ExportOptions, export
+
+    said: list[str] = []
+    options = ExportOptions(calibration_images=8, force=True)
+    train(read_recipe("lunar-scene", MOBILE), change_scenes, tmp_path / "scene")
+    bundle, _ = export(tmp_path / "scene", change_scenes, tmp_path / "a", options, said.append)
+    assert bundle.manifest.provenance["phases"]["kept"] in ("head", "tune")
+    assert bundle.manifest.provenance["largest_gap_keras_fp32"] < 1e-3
+    tiny = [
+        'preprocess=[{op="gray"},{op="letterbox",width=64,height=64},{op="standardize"}]',
+        "model.widths=[4,8]",
+        "augment.window_px=32",
+        "fit.epochs=1",
+        "fit.precision=float32",
+    ]
+    train(read_recipe("craters-resunet", tiny), yolo_set, tmp_path / "craters")
+    bundle, _ = export(tmp_path / "craters", yolo_set, tmp_path / "b", options, said.append)
+    assert set(bundle.manifest.variants["tflite-int8"].outputs) == {"mask"}

@@ -211,7 +211,7 @@ def _backbone_file(recipe: Recipe, root: Path, weights: Path | None) -> Path | N
     if weights is None:
         sys.stderr.write(
             f"{recipe.name}: no --weights: {recipe.model.base} starts from random weights"
-            + ("; for that, set fit.head_epochs=0" if recipe.fit.head_epochs else "")
+            + ("; no use frozen: --set fit.head_epochs=0" if recipe.fit.head_epochs else "")
             + "\n"
         )
     elif not weights.is_file():
