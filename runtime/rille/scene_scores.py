@@ -202,7 +202,7 @@ class MaskScores:
     Attributes:
         network: what is scored.
         labels: names of the labels that both network and data set have, with the mask value of
-            each in the network and in the data set.
+            each in the network and those in the data set: "stone+crater" is both of them.
         pixels: counts for each label.
         per_image: Dice of each label in each image that shows it or is said to.
         found, labelled: connected labelled regions by label and size bin, found and in all.
@@ -210,7 +210,7 @@ class MaskScores:
     """
 
     network: Network
-    labels: dict[str, tuple[int, int]]
+    labels: dict[str, tuple[int, list[int]]]
     pixels: dict[str, PixelCounts]
     per_image: dict[str, list[float]]
     found: dict[str, NDArray[np.int64]]
@@ -226,7 +226,11 @@ class MaskScores:
         """
         theirs = {label.name: k for k, label in enumerate(dataset.labels, 1)}
         ours = {name: k for k, name in enumerate(network.contract.label_names, 1)}
-        common = {name: (k, theirs[name]) for name, k in ours.items() if name in theirs}
+        common = {
+            name: (k, [theirs[part] for part in name.split("+")])
+            for name, k in ours.items()
+            if all(part in theirs for part in name.split("+"))
+        }
         if not common:
             raise DatasetError(
                 f"{dataset.root}: labels {', '.join(theirs)}, but {network.contract.name} finds "
@@ -256,7 +260,7 @@ class MaskScores:
         counted = truth != IGNORED
         self.groups.append(sample.group)
         for name, (ours, theirs) in self.labels.items():
-            said, true = (predicted == ours) & counted, truth == theirs
+            said, true = (predicted == ours) & counted, np.isin(truth, theirs)
             self.pixels[name].add(said, true)
             if said.any() or true.any():
                 self.per_image[name].append(

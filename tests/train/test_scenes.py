@@ -26,7 +26,7 @@ from rille_train.batches import open_batches
 from rille_train.batches.base import source_weights
 from rille_train.batches.scenes import possible_classes
 from rille_train.folds import FoldDataset, cross_validate, grouped_folds
-from rille_train.loop import refuse_leaks, train
+from rille_train.loop import find_leaks, train
 from rille_train.losses import independent_loss, possible_class_loss
 from rille_train.recipe import AugmentRecipe, Recipe, read_recipe
 
@@ -196,9 +196,9 @@ def test_a_fold_is_a_data_set(scenes: Path) -> None:
     fold = FoldDataset(whole, pool, frozenset({"C3_TCAM_2"}))
     assert {s.group for s in fold.samples("val")} == {"C3_TCAM_2"}
     assert len(fold.samples("train")) + len(fold.samples("val")) == 24
-    refuse_leaks(tiny("moon-scene", "data.allow_leaks=false"), [fold])
+    find_leaks(tiny("moon-scene", "data.allow_leaks=false"), [fold])
     with pytest.raises(DatasetError, match=r"not independent.*--folds"):
-        refuse_leaks(tiny("moon-scene", "data.allow_leaks=false"), [whole])
+        find_leaks(tiny("moon-scene", "data.allow_leaks=false"), [whole])
 
 
 def run(verb: str, *words: object) -> str:

@@ -32,11 +32,15 @@ def warp_photo(
         how: what to vary.
         rng: where chance comes from.
     """
-    rows, columns = image.shape[:2]
     area = rng.uniform(how.crop, 1.0)
     aspect = np.exp(rng.uniform(-0.25, 0.25)) if how.crop < 1 else 1.0
-    crop_w = min(1.0, np.sqrt(area * aspect)) * columns
-    crop_h = min(1.0, np.sqrt(area / aspect)) * rows
+    share_w, share_h = min(1.0, np.sqrt(area * aspect)), min(1.0, np.sqrt(area / aspect))
+    # As in flight, exact halving first where bilinear sampling would alias.
+    while image.shape[1] * share_w >= 2 * width and image.shape[0] * share_h >= 2 * height:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    rows, columns = image.shape[:2]
+    crop_w, crop_h = share_w * columns, share_h * rows
     centre_x = rng.uniform(crop_w / 2, columns - crop_w / 2)
     centre_y = rng.uniform(crop_h / 2, rows - crop_h / 2)
     turn = np.radians(rng.uniform(-how.rotate_deg, how.rotate_deg))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from rille.errors import RilleError
 from rille.files import write_whole
@@ -22,7 +23,11 @@ class DivergedError(RilleError):
 
 
 class EpochSeed(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Tells the batches which epoch runs, also after a resumed start."""
+    """Makes chance depend on seed and epoch alone, also after a resumed start.
+
+    The batches are told which epoch runs; dropout starts every epoch from a state of its own,
+    because weights files do not hold it.
+    """
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
@@ -31,6 +36,10 @@ class EpochSeed(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publis
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Set the epoch."""
         self._batches.epoch = epoch
+        states = [v for v in self.model.variables if "seed_generator_state" in v.path]
+        for place, state in enumerate(states):
+            sequence = np.random.SeedSequence([self._batches.recipe.fit.seed, epoch, place])
+            state.assign((sequence.generate_state(2) >> 1).astype(state.dtype))
 
 
 class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
@@ -138,18 +147,24 @@ class Validation(keras.callbacks.Callback):  # type: ignore[misc]
     Args:
         score: called with the model's weights (moving average applied); returns figures.
         every: epochs between two scores.
-        epochs: epochs in all; the last is left to the final score.
+        epochs: number of the last epoch.
+        last: score the last one too; otherwise it is left to the final score.
     """
 
     def __init__(
-        self, score: Callable[[list[Any]], dict[str, float]], every: int, epochs: int
+        self,
+        score: Callable[[list[Any]], dict[str, float]],
+        every: int,
+        epochs: int,
+        last: bool = False,
     ) -> None:
         super().__init__()
-        self._score, self._every, self._epochs = score, every, epochs
+        self._score, self._every, self._epochs, self._last = score, every, epochs, last
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Score, and add the figures to the epoch's log."""
-        if (epoch + 1) % self._every or epoch + 1 == self._epochs:
+        final = epoch + 1 == self._epochs
+        if not (self._last if final else (epoch + 1) % self._every == 0):
             return
         figures = self._score(averaged_weights(self.model))
         if logs is not None:

@@ -98,6 +98,26 @@ def grouped_folds(
     return [frozenset(fold) for fold in folds]
 
 
+def uneven_classes(held: Sequence[Sample], every: Sequence[Sample]) -> list[str]:
+    """Return the classes whose share of a fold is not within a fifth of their share of all.
+
+    Args:
+        held: samples of the fold.
+        every: all samples.
+
+    Returns:
+        Class ids, or places of labels that hold, as text; groups that cannot be divided leave no
+        better folds, so this is reported and not refused.
+    """
+    here, all_of = (Counter(k for s in part for k in _classes(s)) for part in (held, every))
+    limits = {kind: n * len(held) / max(len(every), 1) for kind, n in all_of.items()}
+    return sorted(
+        str(kind)
+        for kind, wanted in limits.items()
+        if kind != "image" and not 0.8 * wanted <= here[kind] <= 1.2 * wanted
+    )
+
+
 def _spread(
     sums: NDArray[np.float64], fold: int, added: NDArray[np.float64], total: NDArray[np.float64]
 ) -> float:
@@ -146,7 +166,8 @@ def cross_validate(
     whole = open_dataset(root, recipe.task)
     others = [open_dataset(folder, recipe.task) for folder in extra]
     pool = f"{recipe.data.train}+{recipe.data.validation}"
-    samples = [(sample, _group(whole, sample, by)) for sample in samples_of(whole, pool)]
+    every = samples_of(whole, pool)
+    samples = [(sample, _group(whole, sample, by)) for sample in every]
     data = replace(recipe.data, train="train", validation="val")
     rows: list[dict[str, Any]] = []
     results: list[Evaluation] = []
@@ -155,7 +176,14 @@ def cross_validate(
         sys.stderr.write(f"fold {number}: {len(fold.samples('val'))} images held out\n")
         folder = out / f"fold-{number:02d}"
         result = train_on(replace(recipe, data=data), [fold, *others], folder, weights)
-        rows.append({"held": sorted(held), "images": len(fold.samples("val")), **result.scores})
+        rows.append(
+            {
+                "held": sorted(held),
+                "images": len(fold.samples("val")),
+                "uneven": uneven_classes(fold.samples("val"), every),
+                **result.scores,
+            }
+        )
         results.append(result)
     names = list(results[0].scores)
     values = {name: [row[name] for row in rows] for name in names}

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from rille.bundle.manifest import Contract, LabelEntry
-from rille.datasets import Dataset, ImageSample, Label, open_dataset, samples_of
+from rille.datasets import (
+    Dataset,
+    ImageSample,
+    Label,
+    open_dataset,
+    refuse_folder_labels,
+    samples_of,
+)
 from rille.datasets.check import leaks_between
 from rille.errors import ConfigError, DatasetError
 from rille.evaluate import Evaluation, evaluate
-from rille_train.batches import open_batches
+from rille_train.batches import Batches, open_batches
 from rille_train.batches.photos import LabelBatches, PhotoBatches
-from rille_train.callbacks import Checkpoint, EpochSeed, Progress, Validation, averaged_weights
 from rille_train.head import fit_head
 from rille_train.keras_backend import keras_network
-from rille_train.models import build_model, for_flight
+from rille_train.models import assign_weights, build_model, for_flight
+from rille_train.models.application import freeze_base, load_base
 from rille_train.models.classifier import freeze, load_mobilenet_v2_backbone
-from rille_train.recipe import FitRecipe, Recipe
+from rille_train.one_mask import merged_values, with_published
+from rille_train.phases import one_phase, two_phases
+from rille_train.recipe import Recipe
 from rille_train.report import write_examples, write_training_report
 from rille_train.run_folder import claim_run, write_run
 
@@ -66,70 +77,100 @@ def train_on(
     A run folder that is finished is scored again and not trained again.
     """
     dataset = datasets[0]
-    refuse_leaks(recipe, datasets)
+    refuse_folder_labels(dataset.labels, str(dataset.root))
+    leaks = find_leaks(recipe, datasets)
     claim_run(out, recipe)
     keras.utils.set_random_seed(recipe.fit.seed)
     contract = _contract(recipe, dataset)
     validate = _validator(recipe, contract, dataset)
     if (out / "validation.json").is_file():
         finished = keras.models.load_model(out / "model.keras", compile=False)
-        done: Evaluation = evaluate(
-            keras_network(finished, contract), dataset, recipe.data.validation
-        )
-        return done
+        network = keras_network(finished, contract)
+        done: Evaluation = evaluate(network, dataset, recipe.data.validation)
+        return with_published(done, network, dataset, recipe) if recipe.one_mask else done
+    if leaks:
+        sys.stderr.write(f"{recipe.name}: scores will flatter: {'; '.join(leaks[:3])}\n")
     set_precision(recipe.fit.precision)
     batches = open_batches(recipe, datasets, contract)
-    model = build_model(recipe, len(contract.labels), _side(recipe))
-    if recipe.model.backbone:
-        load_mobilenet_v2_backbone(model, _find_backbone(recipe, dataset.root, weights))
-    if recipe.fit.head_steps and isinstance(batches, PhotoBatches | LabelBatches):
-        fit_head(model, batches)
-    freeze(model, recipe.model.freeze_below)
-    steps = len(batches)
-    model.compile(_optimizer(recipe.fit, steps), loss=dict(batches.losses), jit_compile=_jit())
-    checkpoint = Checkpoint(out / "resume")
-    score = Validation(
-        lambda kept: validate(kept).scores, recipe.fit.validate_every, recipe.fit.epochs
-    )
-    model.fit(
-        batches,
-        epochs=recipe.fit.epochs,
-        initial_epoch=checkpoint.resume(model),
-        # The batches are random by themselves; a shuffled order would not survive a resume.
-        shuffle=False,
-        verbose=0,
-        callbacks=[EpochSeed(batches), score, checkpoint, Progress(recipe.fit.epochs, steps)],
-    )
-    kept = averaged_weights(model)
-    result: Evaluation = validate(kept)
+    source = _backbone_file(recipe, dataset.root, weights)
+
+    def begin(phase: str, before: list[Any] | None) -> Any:
+        return _begin(recipe, contract, batches, source, phase, before)
+
+    folder = out / "resume"
+    if recipe.fit.head_epochs:
+        outcome = two_phases(recipe.fit, begin, batches, validate, folder)
+    else:
+        outcome = one_phase(recipe.fit, begin("all", None), batches, validate, folder)
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe, len(contract.labels))
-    model.set_weights(kept)
+    assign_weights(model, outcome.weights)
     flown = for_flight(model)
-    write_run(out, recipe, contract, flown, checkpoint.history, result, datasets)
-    split = recipe.data.validation
-    write_examples(out / "examples", keras_network(flown, contract), dataset, split, result)
+    if recipe.one_mask:
+        network = keras_network(flown, contract)
+        result = with_published(outcome.result, network, dataset, recipe)
+        outcome = replace(outcome, result=result)
+    write_run(out, recipe, contract, flown, outcome, datasets, backbone=source, leaks=leaks)
+    network, split = keras_network(flown, contract), recipe.data.validation
+    write_examples(out / "examples", network, dataset, split, outcome.result)
     write_training_report(out)
-    return result
+    return outcome.result
 
 
-def refuse_leaks(recipe: Recipe, datasets: Sequence[Dataset]) -> None:
-    """Refuse to train where training and validation samples are not independent.
+def _begin(
+    recipe: Recipe,
+    contract: Contract,
+    batches: Batches,
+    source: Path | None,
+    phase: str,
+    before: list[Any] | None,
+) -> Any:
+    """Build the model that a phase trains, with the weights it starts from, frozen as it shall be.
+
+    Args:
+        recipe, contract, batches: what is trained on what.
+        source: file of backbone weights, or None.
+        phase: "all", "head" or "tune"; see `rille_train.phases`.
+        before: weights from the phase before.
+    """
+    if phase == "tune":
+        keras.utils.set_random_seed(recipe.fit.seed + 1)
+    # Statistics that came with pretrained weights are never mixed with those of a few batches.
+    fixed = phase != "all" or source is not None
+    model = build_model(recipe, len(contract.labels), _side(recipe), fixed=fixed)
+    below = recipe.model.freeze_below
+    if recipe.model.kind == "application":
+        if before is not None:
+            assign_weights(model, before)
+        elif source is not None:
+            load_base(model, source, recipe.model.base)
+        if fixed:
+            freeze_base(model, "*" if phase == "head" else below)
+        return model
+    if source is not None:
+        load_mobilenet_v2_backbone(model, source)
+    if recipe.fit.head_steps and isinstance(batches, PhotoBatches | LabelBatches):
+        fit_head(model, batches)
+    freeze(model, below)
+    return model
+
+
+def find_leaks(recipe: Recipe, datasets: Sequence[Dataset]) -> list[str]:
+    """Return in words why training and validation samples are not independent.
 
     Raises:
         DatasetError: they share groups or files, and the recipe does not allow it.
     """
-    if recipe.data.allow_leaks:
-        return
     train = [sample for d in datasets for sample in samples_of(d, recipe.data.train)]
     leaks = leaks_between(train, samples_of(datasets[0], recipe.data.validation))
-    if leaks:
+    if leaks and not recipe.data.allow_leaks:
         more = f" (and {len(leaks) - 3} more)" if len(leaks) > 3 else ""
         raise DatasetError(
             f"{datasets[0].root}: splits {recipe.data.train} and {recipe.data.validation} are not "
             f"independent: {'; '.join(leaks[:3])}{more}. Scores would flatter: cross-validate "
             "with --folds, or allow it with --set data.allow_leaks=true"
         )
+    return leaks
 
 
 def set_precision(precision: str) -> None:
@@ -148,11 +189,6 @@ def _has_gpu() -> bool:
     return any("gpu" in str(device).lower() for device in keras.distribution.list_devices())
 
 
-def _jit() -> Any:
-    """XLA pays on JAX; TensorFlow on a CPU runs these networks faster without."""
-    return keras.backend.backend() == "jax"
-
-
 def _side(recipe: Recipe) -> int | None:
     return recipe.augment.window_px if recipe.task == "segmentation" else None
 
@@ -164,6 +200,10 @@ def _contract(recipe: Recipe, dataset: Dataset) -> Contract:
     if recipe.task == "classification":
         seen = {s.label_id for s in samples if isinstance(s, ImageSample)}
         labels = tuple(label for label in labels if label.id in seen)
+    elif recipe.one_mask:
+        merged_values(dataset, recipe.data.labels)  # refuses labels that are not there
+        inside = [x for x in labels if x.name in recipe.data.labels or not recipe.data.labels]
+        labels = (Label(inside[0].id, "+".join(label.name for label in inside)),)
     elif recipe.data.labels:
         labels = tuple(Label(i, name) for i, name in enumerate(recipe.data.labels, 1))
     return Contract(
@@ -185,10 +225,27 @@ def _validator(recipe: Recipe, contract: Contract, dataset: Dataset) -> Any:
     flown = for_flight(model)
 
     def validate(weights: Sequence[Any]) -> Evaluation:
-        model.set_weights(weights)
+        assign_weights(model, weights)
         return evaluate(keras_network(flown, contract), dataset, recipe.data.validation)
 
     return validate
+
+
+def _backbone_file(recipe: Recipe, root: Path, weights: Path | None) -> Path | None:
+    """Return the file of backbone weights, or None for random ones, which is said for people."""
+    if recipe.model.backbone:
+        return _find_backbone(recipe, root, weights)
+    if recipe.model.kind != "application":
+        return None
+    if weights is None:
+        sys.stderr.write(
+            f"{recipe.name}: no --weights: {recipe.model.base} starts from random weights"
+            + ("; no use frozen: --set fit.head_epochs=0" if recipe.fit.head_epochs else "")
+            + "\n"
+        )
+    elif not weights.is_file():
+        raise ConfigError(f"{weights}: no such file; --weights names one for {recipe.model.base}")
+    return weights
 
 
 def _find_backbone(recipe: Recipe, root: Path, weights: Path | None) -> Path:
@@ -204,25 +261,3 @@ def _find_backbone(recipe: Recipe, root: Path, weights: Path | None) -> Path:
         f"backbone weights {name} not found in {', '.join(map(str, places))}; name them with "
         '--weights PATH, or start from random ones with --set model.backbone=""'
     )
-
-
-def _optimizer(fit: FitRecipe, steps_per_epoch: int) -> Any:
-    steps = fit.epochs * steps_per_epoch
-    warmup = round(steps * fit.warmup_share)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        fit.learning_rate * fit.final_share if warmup else fit.learning_rate,
-        max(steps - warmup, 1),
-        alpha=fit.final_share,
-        warmup_target=fit.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=fit.weight_decay,
-        clipnorm=fit.clip_norm,
-        use_ema=fit.ema > 0,
-        ema_momentum=fit.ema or 0.99,
-    )
-    # Normalisation and biases are not pulled towards zero.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer

@@ -48,6 +48,34 @@ def mask_loss(target: Any, logits: Any) -> Any:
     return _cross_entropy(target, logits) + 1.0 - (2.0 * overlap + 1.0) / (total + 1.0)
 
 
+def mask_losses(name: str) -> Callable[[Any, Any], Any]:
+    """Return a loss of one mask.
+
+    "soft-dice" is 1 - (2 sum(p t) + 1) / (sum p + sum t + 1) over the whole batch, and "bce-dice"
+    half of it and half of the binary cross-entropy "bce", as the published crater experiment on
+    LU3M6TGT has them.
+
+    Args:
+        name: "bce", "soft-dice" or "bce-dice".
+
+    Returns:
+        A loss of (batch, h, w, 1) targets, 1, 0 or -1 where nobody knows, and logits.
+    """
+    share = {"bce": 0.0, "soft-dice": 1.0, "bce-dice": 0.5}[name]
+
+    def loss(target: Any, logits: Any) -> Any:
+        target, logits = ops.cast(target, "float32"), ops.cast(logits, "float32")
+        known = ops.cast(target >= 0.0, "float32")
+        target, p = target * known, ops.sigmoid(logits) * known
+        each = ops.maximum(logits, 0.0) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
+        entropy = ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
+        overlap, total = ops.sum(p * target), ops.sum(p) + ops.sum(target)
+        dice = 1.0 - (2.0 * overlap + 1.0) / (total + 1.0)
+        return (1.0 - share) * entropy + share * dice
+
+    return loss
+
+
 def _cross_entropy(target: Any, logits: Any) -> Any:
     """Mean binary cross-entropy of logits, in the form that cannot overflow."""
     return ops.mean(

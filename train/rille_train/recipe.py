@@ -12,16 +12,26 @@ from typing import Any
 
 from rille.bundle.manifest import TASKS, Decision
 from rille.errors import ConfigError, nearest
-from rille.preprocess import parse_ops
+from rille.preprocess import Letterbox, Resize, parse_ops
 from rille.schema import build, merge_setting, read_toml
+from rille_train.contracts import check_contract
 
 _RECIPES = resources.files("rille_train") / "recipes"
 MODELS = {
     "mobilenet-v2": ("classification", "multilabel"),
     "crater-unet": ("segmentation",),
     "scene-unet": ("segmentation",),
+    "application": ("classification", "multilabel"),
+    "unet": ("segmentation",),
+    "resunet": ("segmentation",),
 }
 """Kind of network -> what it can be trained for."""
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        words = ", ".join(map(repr, known))
+        raise ValueError(f"{name} must be one of {words}, not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +43,10 @@ class DataRecipe:
         validation: split scored during training and used to fit temperature and thresholds.
         sun: side of the training images on which the Sun stands, "left" or "right"; empty where
             it is not the same in all of them.
-        labels: classes of a network with class masks, in the order of its outputs.
+        labels: classes of a network with class masks, in the order of its outputs; of a network
+            with one mask, the classes that are merged in it, empty for all there are.
         allow_leaks: whether to train although training and validation share groups or files.
+        box_mask: network with one mask: what is drawn in a box, "ellipse" or "rectangle".
         extra_share: probability that a training image comes from a further data set, if any are
             given.
     """
@@ -44,6 +56,7 @@ class DataRecipe:
     sun: str = ""
     labels: tuple[str, ...] = ()
     allow_leaks: bool = False
+    box_mask: str = "ellipse"
     extra_share: float = 0.3
 
     def __post_init__(self) -> None:
@@ -51,6 +64,9 @@ class DataRecipe:
             raise ValueError("extra_share must be above 0 and below 1")
         if self.sun not in ("", "left", "right"):
             raise ValueError(f"sun must be 'left', 'right' or empty, not {self.sun!r}")
+        if set(self.train.split("+")) & set(self.validation.split("+")):
+            raise ValueError("train and validation must not share a split")
+        _one_of("box_mask", self.box_mask, ("ellipse", "rectangle"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,15 +74,21 @@ class ModelRecipe:
     """The network.
 
     Attributes:
-        kind: "mobilenet-v2", "crater-unet" or "scene-unet".
-        backbone: name of the file with pretrained backbone weights; empty for random ones.
+        kind: "mobilenet-v2", "application", "crater-unet", "scene-unet", "unet" or "resunet".
+        base: application: a class of `keras.applications`; see `rille_train.contracts`.
+        head: application: "plain", or "batchnorm-dropout" with a hidden layer of 256.
+        backbone: name of the file with pretrained backbone weights; empty for random ones, or for
+            an application with the file that `--weights` names.
         dropout: share of the last features dropped while training (classifier).
-        freeze_below: layers before the one with this name keep their weights (MobileNetV2).
-        widths: channels of the crater network's encoder, or of the scene network's way up.
+        freeze_below: layers before the one with this name keep their weights (classifier).
+        widths: channels of the crater network's encoder, or of the scene network's way up; of a
+            U-Net's levels, the full resolution first.
         canonical_light: find the Sun's side first and mirror the image accordingly (segmenter).
     """
 
     kind: str
+    base: str = ""
+    head: str = "plain"
     backbone: str = ""
     dropout: float = 0.2
     freeze_below: str = ""
@@ -80,18 +102,26 @@ class ModelRecipe:
             raise ValueError("dropout must be from 0 to below 1")
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise ValueError("widths needs at least two numbers, each at least 1")
+        _one_of("head", self.head, ("plain", "batchnorm-dropout"))
+        if bool(self.base) != (self.kind == "application"):
+            raise ValueError("base and kind 'application' go together")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitRecipe:
-    """The optimisation: AdamW, linear warm-up, cosine decay.
+    """The optimisation: AdamW, and one controller of its learning rate.
 
     Attributes:
-        epochs: passes over the training split.
+        epochs: passes over the training split; with `head_epochs`, those of fine-tuning.
         batch: images per step.
         learning_rate: peak learning rate.
-        final_share: learning rate at the end, as a share of the peak.
-        warmup_share: share of all steps spent warming up.
+        schedule: "cosine", linear warm-up and cosine decay, or "plateau", halved whenever
+            validation has not improved for `plateau_epochs`.
+        final_share: least learning rate, as a share of the peak.
+        warmup_share: share of all steps spent warming up; 0 with "plateau".
+        plateau_epochs: see `schedule`; 0 with "cosine".
+        patience: stop after this many epochs without a better validation; 0 never stops.
+        keep: which weights: "last", or "best" on the validation split.
         weight_decay: decoupled weight decay.
         clip_norm: largest gradient norm of one weight tensor.
         ema: momentum of the moving average of the weights that is kept in the end; 0 for none.
@@ -103,7 +133,12 @@ class FitRecipe:
             m ** -group_power.
         class_weights: scene network: weight of each class in the cross-entropy, the rest first;
             empty for 1 throughout.
-        head_steps: classifier: steps of the head alone, on frozen features, before fine-tuning.
+        head_steps: mobilenet-v2: steps of the head alone, on frozen features, before fine-tuning.
+        head_epochs: application: epochs of the head alone, with augmentation, before fine-tuning
+            with fixed batch normalisation; 0 trains everything at once.
+        head_learning_rate: peak learning rate of those, at least ten times `learning_rate`.
+        mask_loss: network with one mask: "bce", "soft-dice" or "bce-dice"; see
+            `rille_train.losses.mask_losses`.
         validate_every: epochs between two validations.
         precision: "auto", "float32" or "bfloat16"; auto takes bfloat16 where the machine has it.
         seed: seed of everything random.
@@ -112,8 +147,12 @@ class FitRecipe:
     epochs: int
     batch: int
     learning_rate: float
+    schedule: str = "cosine"
     final_share: float = 0.01
     warmup_share: float = 0.05
+    plateau_epochs: int = 0
+    patience: int = 0
+    keep: str = "last"
     weight_decay: float = 1e-3
     clip_norm: float = 5.0
     ema: float = 0.0
@@ -123,6 +162,9 @@ class FitRecipe:
     group_power: float = 0.0
     class_weights: tuple[float, ...] = ()
     head_steps: int = 0
+    head_epochs: int = 0
+    head_learning_rate: float = 1e-3
+    mask_loss: str = "bce-dice"
     validate_every: int = 1
     precision: str = "auto"
     seed: int = 1
@@ -136,6 +178,30 @@ class FitRecipe:
             raise ValueError("warmup_share and ema must be from 0 to below 1")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError("precision must be 'auto', 'float32' or 'bfloat16'")
+        if min(self.patience, self.plateau_epochs, self.head_epochs) < 0:
+            raise ValueError("patience, plateau_epochs and head_epochs must be at least 0")
+        _one_of("keep", self.keep, ("last", "best"))
+        _one_of("mask_loss", self.mask_loss, ("bce", "soft-dice", "bce-dice"))
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        """Refuse two controllers of one learning rate, and fine-tuning that is too fast."""
+        _one_of("schedule", self.schedule, ("cosine", "plateau"))
+        if self.schedule == "cosine" and self.plateau_epochs:
+            raise ValueError(
+                "plateau_epochs and schedule 'cosine' would both steer the learning rate; "
+                "set plateau_epochs = 0, or schedule = 'plateau'"
+            )
+        if self.schedule == "plateau" and (self.warmup_share or not self.plateau_epochs):
+            raise ValueError(
+                "schedule 'plateau' needs plateau_epochs, and warmup_share = 0: a warm-up would "
+                "be a second controller of the learning rate"
+            )
+        if self.head_epochs and self.learning_rate > self.head_learning_rate / 10 * (1 + 1e-9):
+            raise ValueError(
+                f"learning_rate {self.learning_rate:g} is above a tenth of head_learning_rate "
+                f"{self.head_learning_rate:g}: fine-tuning that fast undoes the pretrained weights"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +280,29 @@ class Recipe:
         if self.model.kind == "scene-unet":
             self._check_scene()
         parse_ops(self.preprocess)
+        if self.model.kind == "application":
+            check_contract(self.model.base, self.preprocess)
+        elif self.fit.head_epochs:
+            raise ValueError("fit.head_epochs is for model 'application'; others have head_steps")
+        if self.model.kind != "mobilenet-v2" and self.fit.head_steps:
+            raise ValueError("fit.head_steps is for model 'mobilenet-v2'")
+        if self.one_mask:
+            self._check_levels()
+
+    @property
+    def one_mask(self) -> bool:
+        """Whether the network answers with one mask and nothing else."""
+        return self.model.kind in ("unet", "resunet")
+
+    def _check_levels(self) -> None:
+        step = 2 ** (len(self.model.widths) - 1)
+        fits = [op for op in parse_ops(self.preprocess) if isinstance(op, Resize | Letterbox)]
+        for side in (self.augment.window_px, fits[0].width, fits[0].height):
+            if side % step:
+                raise ValueError(
+                    f"{len(self.model.widths)} model.widths halve {len(self.model.widths) - 1} "
+                    f"times: {side} px cannot be divided by {step}"
+                )
 
     def _check_scene(self) -> None:
         if not self.data.labels:

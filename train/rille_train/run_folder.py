@@ -12,6 +12,7 @@ resume/           only while training: the last complete epoch
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import platform
@@ -29,9 +30,9 @@ from rille.bundle.manifest import Contract
 from rille.datasets import Dataset, samples_of
 from rille.datasets.base import listing_digest
 from rille.errors import ConfigError
-from rille.evaluate import Evaluation
 from rille.files import write_whole
 from rille.schema import to_toml
+from rille_train.phases import Outcome
 from rille_train.recipe import Recipe
 
 
@@ -58,11 +59,23 @@ def write_run(
     recipe: Recipe,
     contract: Contract,
     model: Any,
-    history: dict[str, Any],
-    result: Evaluation,
+    outcome: Outcome,
     datasets: Sequence[Dataset],
+    *,
+    backbone: Path | None = None,
+    leaks: Sequence[str] = (),
 ) -> None:
-    """Write everything a finished run leaves, each file complete or not at all."""
+    """Write everything a finished run leaves, each file complete or not at all.
+
+    Args:
+        out: the folder.
+        recipe, contract: what was trained, and for what.
+        model: with the weights that are kept.
+        outcome: history and scores; phases, if there were two, go into every record.
+        datasets: what it was trained on.
+        backbone: file of the weights it started from.
+        leaks: why training and validation are not independent, in words.
+    """
     partial = out / "partial.keras"
     model.save(partial)
     partial.replace(out / "model.keras")
@@ -80,6 +93,9 @@ def write_run(
             "train_listing_sha256": listing_digest(samples, dataset.root),
             "extra": [_origin(other, recipe) for other in others],
             "parameters": int(model.count_params()),
+            "leaks": list(leaks),
+            "backbone": _file_origin(backbone),
+            **({"phases": outcome.phases} if outcome.phases else {}),
             "trained_with": f"keras {keras.__version__}, {framework.__name__} "
             f"{framework.__version__}, python {platform.python_version()}, "
             f"rille {rille.__version__}",
@@ -87,9 +103,16 @@ def write_run(
         },
     }
     write_json(out / "contract.json", record)
-    write_json(out / "history.json", history)
-    write_json(out / "validation.json", result.detail)
+    phases = {"phases": outcome.phases} if outcome.phases else {}
+    write_json(out / "history.json", {**outcome.history, **phases})
+    write_json(out / "validation.json", outcome.result.detail)
     shutil.rmtree(out / "resume", ignore_errors=True)
+
+
+def _file_origin(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _origin(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rille.preprocess.ops import (
     ops_to_json,
     parse_ops,
 )
-from rille.preprocess.run import Preprocessor, normalized
+from rille.preprocess.run import Preprocessor, coloured, evened, normalized
 
 __all__ = [
     "Clahe",
@@ -38,6 +38,8 @@ __all__ = [
     "Resize",
     "Rgb",
     "Standardize",
+    "coloured",
+    "evened",
     "normalized",
     "ops_to_json",
     "parse_ops",

@@ -96,17 +96,14 @@ class Preprocessor:
         _check(pixels)
         # A grey image is repeated to three channels after the resize: a third of the work.
         late_colour = pixels.ndim == 2 and self._repeats_late
-        image = pixels if late_colour else _coloured(pixels, self._channels)
+        image = pixels if late_colour else coloured(pixels, self._channels)
         geometry = self._fit.geometry(image.shape[1], image.shape[0])
         for op in self.ops[1:-1]:
             if isinstance(op, Resize | Letterbox):
                 image = self._resized(image, geometry)
-            elif isinstance(op, Equalize):
-                image = _on_luma(image, cv2.equalizeHist)
-            elif isinstance(op, Clahe):
-                clahe = cv2.createCLAHE(op.clip_limit, (op.tiles, op.tiles))
-                image = _on_luma(image, clahe.apply)
-        return _coloured(image, self._channels) if late_colour else image, geometry
+            elif isinstance(op, Equalize | Clahe):
+                image = evened(op, image)
+        return coloured(image, self._channels) if late_colour else image, geometry
 
     def finish(self, image: NDArray[np.uint8], geometry: Geometry) -> NDArray[Any]:
         """Run the last operation and quantise: 8-bit content to the network's input tensor."""
@@ -179,13 +176,30 @@ def _check(pixels: NDArray[np.uint8]) -> None:
         raise ConfigError(f"image of shape {list(pixels.shape)} holds no pixel")
 
 
-def _coloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Return the image with that many channels."""
+def coloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Return the image with that many channels: what `gray` and `rgb` do.
+
+    Args:
+        pixels: (H, W, 3) RGB or (H, W) grey, uint8.
+        channels: 1 or 3.
+    """
     grey = pixels.ndim == 2
     if grey == (channels == 1):
         return pixels
     code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_RGB2GRAY
     return cv2.cvtColor(pixels, code)  # type: ignore[return-value]  # stubs lose the dtype
+
+
+def evened(op: Equalize | Clahe, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Run one of the operations that even out the luma alone; training does between two others.
+
+    Args:
+        op: the operation.
+        image: (H, W, 3) RGB or (H, W) grey, uint8.
+    """
+    if isinstance(op, Equalize):
+        return _on_luma(image, cv2.equalizeHist)
+    return _on_luma(image, cv2.createCLAHE(op.clip_limit, (op.tiles, op.tiles)).apply)
 
 
 def _on_luma(image: NDArray[np.uint8], change: Any) -> NDArray[np.uint8]:

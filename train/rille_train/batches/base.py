@@ -10,7 +10,19 @@ import numpy as np
 
 from rille.datasets import Sample
 from rille.images import read_image
-from rille.preprocess import Normalize, Preprocessor, Standardize, normalized, parse_ops
+from rille.preprocess import (
+    Clahe,
+    Equalize,
+    Letterbox,
+    Normalize,
+    Preprocessor,
+    Resize,
+    Standardize,
+    coloured,
+    evened,
+    normalized,
+    parse_ops,
+)
 from rille.tensor import TensorSpec
 from rille_train.augment import tone, warp_photo
 from rille_train.models import input_shape
@@ -103,26 +115,45 @@ class Images:
         progress: Progress = lambda done, total: None,
     ) -> None:
         self._recipe = recipe
-        self._height, self._width, self._channels = input_shape(recipe)
-        last = parse_ops(recipe.preprocess)[-1]
+        self._shape = input_shape(recipe)
+        ops = parse_ops(recipe.preprocess)
+        place, self._fit = next(
+            (k, op) for k, op in enumerate(ops) if isinstance(op, Resize | Letterbox)
+        )
+        evening = [(k, op) for k, op in enumerate(ops) if isinstance(op, Equalize | Clahe)]
+        # What flies before the resize is done once; what flies after it, on each varied image.
+        self._before = [op for k, op in evening if k < place]
+        self._after = [op for k, op in evening if k > place]
+        last = ops[-1]
         assert isinstance(last, Normalize | Standardize)
         self._last = last
         self._images = []
         for done, sample in enumerate(samples, 1):
-            image = read_image(sample.path)
-            self._images.append(three_channels(image) if self._channels == 3 else image)
+            self._images.append(coloured(read_image(sample.path), self._shape[2]))
             progress(done, len(samples))
+        self._evened = [_all_evened(self._before, image) for image in self._images]
 
     def varied(self, which: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Return one image as the network takes it, varied at random."""
-        how = self._recipe.augment
-        image = warp_photo(self._images[which], self._width, self._height, how, rng)
-        return normalized(self._last, tone(image, how, rng))
+        how, image = self._recipe.augment, self._evened[which]
+        g = self._fit.geometry(image.shape[1], image.shape[0])
+        image = tone(warp_photo(image, g.width, g.height, how, rng), how, rng)
+        content = normalized(self._last, _all_evened(self._after, image))
+        if content.shape == self._shape:
+            return content
+        boxed = np.zeros(self._shape, np.float32)
+        boxed[g.top : g.top + g.height, g.left : g.left + g.width] = content
+        return boxed
 
     def plain(self, size: int) -> Iterator[NDArray[np.float32]]:
         """Yield all images as they fly, without augmentation, `size` at a time."""
-        shape = (1, self._height, self._width, self._channels)
-        run = Preprocessor(parse_ops(self._recipe.preprocess), TensorSpec(shape=shape))
+        run = Preprocessor(parse_ops(self._recipe.preprocess), TensorSpec(shape=(1, *self._shape)))
         for start in range(0, len(self._images), size):
             part = self._images[start : start + size]
             yield np.concatenate([run(image)[0].copy() for image in part])
+
+
+def _all_evened(ops: Sequence[Equalize | Clahe], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    for op in ops:
+        image = evened(op, image)
+    return image

@@ -11,6 +11,7 @@ from rille.datasets import BoxSample, Dataset, samples_of
 from rille.errors import ConfigError, DatasetError
 from rille_train.batches.base import Batches
 from rille_train.batches.craters import CraterBatches
+from rille_train.batches.masks import OneMaskBatches
 from rille_train.batches.photos import LabelBatches, PhotoBatches
 from rille_train.batches.scenes import MaskBatches
 from rille_train.models import input_shape
@@ -39,6 +40,8 @@ def open_batches(recipe: Recipe, datasets: Sequence[Dataset], contract: Contract
     height, width, _ = input_shape(recipe)
     if recipe.augment.window_px > min(height, width):
         raise ConfigError(f"augment.window_px is larger than the {width} x {height} px input")
+    if recipe.one_mask:
+        return OneMaskBatches(recipe, datasets, sources)
     boxes = {isinstance(sample, BoxSample) for source in sources for sample in source}
     if boxes != {recipe.model.kind == "crater-unet"}:
         form = "boxes" if recipe.model.kind == "crater-unet" else "class masks"

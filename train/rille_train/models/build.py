@@ -7,19 +7,24 @@ from typing import Any
 import keras
 
 from rille.preprocess import Gray, Letterbox, Resize, parse_ops
+from rille_train.models.application import application_classifier
 from rille_train.models.classifier import mobilenet_v2_classifier
 from rille_train.models.crater_unet import crater_unet
+from rille_train.models.mask_unet import mask_unet
 from rille_train.models.scene_unet import scene_unet
 from rille_train.recipe import Recipe
 
 
-def build_model(recipe: Recipe, classes: int, side: int | None = None) -> Any:
+def build_model(
+    recipe: Recipe, classes: int, side: int | None = None, *, fixed: bool = False
+) -> Any:
     """Build the network of a recipe with random weights.
 
     Args:
         recipe: the recipe.
         classes: number of labels.
         side: height and width of the input; None for the size that preprocessing makes.
+        fixed: an application's base runs in inference mode also while training.
 
     Returns:
         A `keras.Model` from one image tensor to a dict of outputs by role; see
@@ -31,6 +36,13 @@ def build_model(recipe: Recipe, classes: int, side: int | None = None) -> Any:
         return crater_unet(shape, recipe.model.widths, recipe.model.canonical_light)
     if recipe.model.kind == "scene-unet":
         return scene_unet(shape, classes, recipe.model.widths)
+    if recipe.one_mask:
+        return mask_unet(shape, recipe.model.widths, recipe.model.kind == "resunet")
+    if recipe.model.kind == "application":
+        how = recipe.model
+        return application_classifier(
+            shape, classes, base=how.base, head=how.head, dropout=how.dropout, fixed=fixed
+        )
     return mobilenet_v2_classifier(shape, classes, recipe.model.dropout)
 
 
