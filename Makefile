@@ -1,4 +1,4 @@
-# make run     stream the simulator (or DATA=folder) through both networks
+# make run     stream a simulated drive, then a descent (or DATA=folder), through the networks for each
 # make test    everything; make check: types, style, layers
 # Both set up their own virtual environment first, and need the network only for that.
 
@@ -6,7 +6,9 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-SOURCE ?= $(if $(DATA),images://$(abspath $(DATA)),sim://moon?view=tour&seed=7&fps=10&frames=250)
+SOURCE ?= $(if $(DATA),images://$(abspath $(DATA)))
+DRIVE := sim://moon?view=rover&seed=7&fps=10&frames=150
+DESCENT := sim://moon?view=descent&seed=7&fps=10&frames=100
 OUT ?= out/run
 ARGS ?=
 
@@ -17,7 +19,13 @@ PIP := -m pip --quiet --disable-pip-version-check
 .PHONY: run test test-fast check bench clean python dev
 
 run: $(RUNTIME)/.ready
+ifneq ($(SOURCE),)
 	$(RUNTIME)/bin/rille run --source '$(SOURCE)' --out '$(OUT)' $(ARGS)
+else
+	$(RUNTIME)/bin/rille run --source '$(DRIVE)' --out '$(OUT)/drive' $(ARGS)
+	$(RUNTIME)/bin/rille run --source '$(DESCENT)' --set 'classify.bundle=""' \
+		--set segment.bundle=moon-craters --out '$(OUT)/descent' $(ARGS)
+endif
 
 test: $(DEV)/.ready
 	$(DEV)/bin/python -m pytest

@@ -1,7 +1,7 @@
 """Make the pictures of the README and of the simulator's page: `.venv/bin/python docs/picture.py`.
 
-`rille.jpg`: two simulated frames as `rille run` draws them (a Mars drive with the network for Mars,
-a lunar descent with the one for craters), and between them a lunar drive, half with its truth.
+`rille.jpg`: two simulated frames as `rille run` draws them (a lunar drive with its two networks, a
+descent with the one for craters), and between them another drive, half with its truth.
 `sim-sheet.jpg`: four terrains under three Suns, Mars, the descent, and truths.
 """
 
@@ -34,6 +34,7 @@ MARS = Scenario(
 DRIVE = Scenario(
     view="rover", terrain="crater-field", sun_azimuth_deg=275.0, sun_elevation_deg=18.0
 )
+ROCKS = Scenario(view="rover", terrain="boulder-field", seed=3, sun_azimuth_deg=60.0)
 DESCENT = Scenario(frames=250)
 TERRAINS = ("mare", "crater-field", "boulder-field", "highland")
 SUNS_DEG = (4.0, 15.0, 40.0)
@@ -42,9 +43,13 @@ DOCS = Path(__file__).parent
 
 def main() -> None:
     """Make both pictures."""
-    mars = rille.Pipeline(classify=rille.load_bundle("mars-msl24"))
-    moon = rille.Pipeline(segment=rille.load_bundle("moon-craters"))
-    row = np.hstack([annotated(MARS, 180, mars), truth(DRIVE, 100), annotated(DESCENT, 200, moon)])
+    drive = rille.Pipeline(
+        classify=rille.load_bundle("moon-scene"), segment=rille.load_bundle("moon-rocks")
+    )
+    descent = rille.Pipeline(segment=rille.load_bundle("moon-craters"))
+    row = np.hstack(
+        [annotated(ROCKS, 60, drive), truth(DRIVE, 100), annotated(DESCENT, 200, descent)]
+    )
     small = cv2.resize(row, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
     write("rille.jpg", small)  # type: ignore[arg-type]
     write("sim-sheet.jpg", sheet(contacts(), 4, 320))

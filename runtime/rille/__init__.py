@@ -5,8 +5,8 @@ The shortest program that does the main job:
     import rille
 
     pipeline = rille.Pipeline(
-        classify=rille.load_bundle("mars-msl24"),
-        segment=rille.load_bundle("moon-craters"),
+        classify=rille.load_bundle("moon-scene"),
+        segment=rille.load_bundle("moon-rocks"),
         budget=rille.Budget(frame_ms=100),
     )
     with rille.open_source("sim://moon?seed=7&fps=10") as camera, pipeline:

@@ -10,7 +10,7 @@ from rille.budget import Budget
 from rille.errors import ConfigError
 from rille.schema import build, merge_setting, read_toml, to_toml
 
-DEFAULT_SOURCE = "sim://moon?seed=7&fps=10&frames=200"
+DEFAULT_SOURCE = "sim://moon?view=rover&seed=7&fps=10&frames=150"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,14 +41,14 @@ class StageConfig:
 class ClassifyConfig(StageConfig):
     """The network that classifies; see `StageConfig`."""
 
-    bundle: str = "mars-msl24"
+    bundle: str = "moon-scene"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentConfig(StageConfig):
     """The network that segments; see `StageConfig`."""
 
-    bundle: str = "moon-craters"
+    bundle: str = "moon-rocks"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

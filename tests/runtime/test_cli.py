@@ -223,7 +223,18 @@ def test_every_verb_explains_itself(rille: Rille, capsys: Any, verb: str) -> Non
 
 def test_bench_measures_pipeline_and_floor(rille: Rille, tmp_path: Path, capsys: Any) -> None:
     report = tmp_path / "bench.json"
-    words = ["--frames", "30", "--warmup", "3", "--size", "160x120", "--json", report]
+    words = [
+        "--frames",
+        "30",
+        "--warmup",
+        "3",
+        "--size",
+        "160x120",
+        "--budget-ms",
+        "9999",
+        "--json",
+        report,
+    ]
     assert rille("bench", *words) == 0
     shown = capsys.readouterr().out
     assert "pipeline / floor" in shown and "short run" in shown

@@ -30,7 +30,7 @@ def test_settings_come_after_the_file(tmp_path: Path) -> None:
 
 def test_setting_one_key_of_a_section_keeps_the_others() -> None:
     config = read_config(None, ["segment.variant=tflite-int8"])
-    assert (config.segment.bundle, config.segment.variant) == ("moon-craters", "tflite-int8")
+    assert (config.segment.bundle, config.segment.variant) == ("moon-rocks", "tflite-int8")
 
 
 @pytest.mark.parametrize(
