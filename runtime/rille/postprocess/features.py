@@ -178,11 +178,16 @@ class FeatureDecoder:
         for value, label in enumerate(self._labels, 1):
             if self._decision.feature_labels and label not in self._decision.feature_labels:
                 continue
-            regions = _regions((mask == value).view(np.uint8), self._mask_grid)
-            for ellipse, at in regions:
-                score = float(self._probability(raw, at, value).mean())
-                if score >= self._decision.feature_threshold:
-                    found.append((label, ellipse, score))
+            regions = _Regions.of((mask == value).view(np.uint8))
+            if regions is None:
+                continue
+            scores = regions.mean(self._probability(raw, regions.at, value))
+            kept = np.flatnonzero(scores >= self._decision.feature_threshold)
+            ellipses = regions.ellipses(self._mask_grid, kept)
+            found += [
+                (label, ellipse, float(scores[k]))
+                for k, ellipse in zip(kept, ellipses, strict=True)
+            ]
         return found
 
     def _probability(self, raw: NDArray[Any], at: Place, value: int) -> NDArray[np.float64]:
@@ -194,35 +199,45 @@ class FeatureDecoder:
         return np.asarray(powers[:, value] / powers.sum(axis=1))
 
 
-def _regions(one: NDArray[np.uint8], grid: _Grid) -> list[tuple[Ellipse, Place]]:
-    """Return the ellipse of each connected region by its second moments, and its pixels.
+@dataclass(frozen=True, slots=True)
+class _Regions:
+    """Connected regions of a mask.
 
-    Args:
-        one: (h, w) uint8, 1 inside.
-        grid: of the mask.
+    Attributes:
+        at: rows and columns of the cells inside.
+        which: (n,) number of the region that each is in, from 1.
+        count: (regions,) cells in each.
     """
-    count, regions = cv2.connectedComponents(one, connectivity=8)
-    rows, columns = np.nonzero(one)
-    if count < 2 or not len(rows):
-        return []
-    which = regions[rows, columns]
-    n = np.bincount(which, minlength=count)[1:].astype(np.float64)
-    x, y = grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
 
-    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(which, values, minlength=count)[1:] / n)
+    at: Place
+    which: NDArray[np.int32]
+    count: NDArray[np.float64]
 
-    cx, cy = mean(x), mean(y)
-    # A pixel is a square, not a point: its own variance is a twelfth of its squared side.
-    xx = mean(x * x) - cx * cx + grid.x**2 / 12
-    yy = mean(y * y) - cy * cy + grid.y**2 / 12
-    xy = mean(x * y) - cx * cy
-    order = np.argsort(which, kind="stable")
-    parts = np.split(order, np.cumsum(n[:-1]).astype(np.intp))
-    return [
-        (ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]), (rows[part], columns[part]))
-        for k, part in enumerate(parts)
-    ]
+    @classmethod
+    def of(cls, one: NDArray[np.uint8]) -> _Regions | None:
+        """Return the regions of (h, w) zeros and ones; None where there is none."""
+        number, regions = cv2.connectedComponents(one, connectivity=8)
+        if number < 2:
+            return None
+        rows, columns = np.nonzero(one)
+        which = np.asarray(regions[rows, columns], np.int32)
+        count = np.bincount(which, minlength=number)[1:].astype(np.float64)
+        return cls((rows, columns), which, count)
+
+    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of the cells' values in each region."""
+        return np.asarray(np.bincount(self.which, values)[1:] / self.count)
+
+    def ellipses(self, grid: _Grid, kept: NDArray[np.intp]) -> list[Ellipse]:
+        """Return the ellipse of the same second moments for some regions, in network pixels."""
+        rows, columns = self.at
+        x, y = grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
+        cx, cy = self.mean(x), self.mean(y)
+        # A cell is a rectangle, not a point: its own variance is a twelfth of its squared side.
+        xx = self.mean(x * x) - cx * cx + grid.x**2 / 12
+        yy = self.mean(y * y) - cy * cy + grid.y**2 / 12
+        xy = self.mean(x * y) - cx * cy
+        return [ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]) for k in kept]
 
 
 def _stored_threshold(spec: TensorSpec, probability: float) -> float:
