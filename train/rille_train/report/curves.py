@@ -47,7 +47,7 @@ def _points(
     name: str, values: Sequence[float], final: Mapping[str, float], every: int, epochs: int
 ) -> list[Point]:
     """Return (epoch, value); scores are taken every few epochs and once more at the end."""
-    step = 1 if len(values) == epochs else every
+    step = 1 if len(values) == epochs or name.startswith("head_") else every
     points = [((k + 1.0) * step, float(value)) for k, value in enumerate(values)]
     last = final.get(name.removeprefix(_SCORE))
     if name.startswith(_SCORE) and last is not None and len(values) < epochs:

@@ -111,7 +111,11 @@ def read_finished(run: Path) -> FinishedRun:
     try:
         return FinishedRun(
             folder=run,
-            history=_table(run / "history.json"),
+            history={
+                name: values
+                for name, values in _table(run / "history.json").items()
+                if isinstance(values, list)  # a run of two phases also notes how they compare
+            },
             detail=_table(run / "validation.json"),
             contract=record["contract"],
             provenance=record["provenance"],
@@ -145,7 +149,8 @@ def _body(run: FinishedRun) -> str:
         cards=card_row(_cards(run)),
         scored=html.escape(
             f"Final weights ({d['variant']}) on {d['images']} images of split {d['split']} of "
-            f"{d['dataset']}, through the runtime, on {d['backend']}. Intervals: 95 %."
+            f"{d['dataset']}, through the runtime, on {d['backend']}. Intervals: 95 %. "
+            f"{d.get('phases', {}).get('verdict', '')}"
         ),
         curves=learning_curves(run.history, run.scores, run.validate_every),
         parts=_parts(run),
