@@ -10,7 +10,7 @@ from rille.budget import Budget
 from rille.errors import ConfigError
 from rille.schema import build, merge_setting, read_toml, to_toml
 
-DEFAULT_SOURCE = "sim://moon?view=rover&seed=7&fps=10&frames=150"
+DEFAULT_SOURCE = "sim://moon?view=rover&terrain=boulder-field&seed=7&fps=10&frames=150"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
