@@ -19,7 +19,7 @@ import rille
 from rille.backends.litert import LiteRtBackend
 from rille.bundle import Bundle, file_entries, write_bundle
 from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest, Variant
-from rille.datasets import open_dataset, samples_of
+from rille.datasets import Dataset, open_dataset, samples_of
 from rille.errors import CheckFailedError
 from rille.evaluate import Evaluation, evaluate
 from rille.images import decode_image
@@ -30,7 +30,7 @@ from rille_export.card import model_card
 from rille_export.decide import fit_decision
 from rille_export.offsets import LAYER, add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
-from rille_export.run_folder import read_run
+from rille_export.run_folder import TrainedRun, read_run
 
 _KERAS_TOLERANCE = 1e-3
 _MODEL = {"fp32": "model.fp32.tflite", "int8": "model.int8.tflite"}
@@ -73,11 +73,7 @@ def export(
     run = read_run(folder)
     dataset = open_dataset(root, run.contract.task)
     model = convert.load_model(folder / "model.keras")
-    offsets: list[float] = []
-    if LAYER in model.output:
-        say(f"fitting offsets of the classes on split {run.data.validation}")
-        offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
-        add_offsets(model, offsets)
+    offsets = _shift_classes(model, run, dataset, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
     forms, gap = _convert(run.contract, model, samples)
@@ -103,9 +99,7 @@ def export(
         "class_offsets": offsets,
         "parity_failures": list(parity.failures),
         "forced": bool(parity.failures),
-        "exported_with": f"rille {rille.__version__}, keras {keras.__version__}, "
-        f"tensorflow {tf.__version__}, python {platform.python_version()}",
-        "exported_on": time.strftime("%Y-%m-%d", time.gmtime()),
+        **_versions(),
     }
     contract = replace(run.contract, decision=decision)
     card = model_card(
@@ -119,6 +113,26 @@ def export(
         "int8": after.detail,
     }
     return _write(out, contract, kept, card, metrics, provenance), parity
+
+
+def _shift_classes(
+    model: Any, run: TrainedRun, dataset: Dataset, say: Callable[[str], None]
+) -> list[float]:
+    """Put the best offsets into a network with class maps, and return them; else none."""
+    if LAYER not in model.output:
+        return []
+    say(f"fitting offsets of the classes on split {run.data.validation}")
+    offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
+    add_offsets(model, offsets)
+    return offsets
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "exported_with": f"rille {rille.__version__}, keras {keras.__version__}, "
+        f"tensorflow {tf.__version__}, python {platform.python_version()}",
+        "exported_on": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,28 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from rille_train.recipe import read_recipe, recipe_names
 
+    parser = _parser(recipe_names())
+    options = parser.parse_args(arguments)
+    if options.report is not None:
+        return _redraw(options.report)
+    if options.recipe is None or options.data is None:
+        parser.error("RECIPE and --data ROOT are needed (or --report RUN alone)")
+    recipe = read_recipe(options.recipe, options.settings)
+    out = options.out or Path("runs") / recipe.name
+    if options.folds is not None:
+        return _cross_validate(recipe, options, out)
+    from rille_train.loop import train
+
+    result = train(recipe, options.data, out, options.weights, options.extra)
+    for name, value in result.scores.items():
+        print(f"{name:18s} {value:.4f}")
+    sys.stderr.write(
+        f"wrote {out}, with {out / 'report.html'}; next: rille export {out} --data {options.data}\n"
+    )
+    return 0
+
+
+def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rille train",
         description="Train a network from a recipe. Continues a killed run in the same --out.",
@@ -31,7 +53,7 @@ def main(arguments: list[str]) -> int:
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help=f"a .toml file, or one of: {', '.join(recipe_names())}",
+        help=f"a .toml file, or one of: {', '.join(names)}",
     )
     parser.add_argument("--data", type=Path, metavar="ROOT", help="data set folder")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE)")
@@ -66,24 +88,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--report", type=Path, metavar="RUN", help="only draw the report of a finished run again"
     )
-    options = parser.parse_args(arguments)
-    if options.report is not None:
-        return _redraw(options.report)
-    if options.recipe is None or options.data is None:
-        parser.error("RECIPE and --data ROOT are needed (or --report RUN alone)")
-    recipe = read_recipe(options.recipe, options.settings)
-    out = options.out or Path("runs") / recipe.name
-    if options.folds is not None:
-        return _cross_validate(recipe, options, out)
-    from rille_train.loop import train
-
-    result = train(recipe, options.data, out, options.weights, options.extra)
-    for name, value in result.scores.items():
-        print(f"{name:18s} {value:.4f}")
-    sys.stderr.write(
-        f"wrote {out}, with {out / 'report.html'}; next: rille export {out} --data {options.data}\n"
-    )
-    return 0
+    return parser
 
 
 def _redraw(run: Path) -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,32 @@ _EXAMPLE = "sim://moon?view=rover&terrain=boulder-field&seed=3"
 
 def main(arguments: list[str]) -> int:
     """Run `rille sim`; see `rille sim --help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    scenario = scenario_of(parse_uri(options.uri))
+    if options.verb == "show":
+        _show(scenario, options.out, options.truth)
+        return 0
+    if options.verb == "bench":
+        return _bench(scenario, max(2, options.frames), max(1, options.workers))
+    if options.verb == "compare":
+        return _compare(scenario, options.folder, max(1, options.frames))
+    if min(options.every, options.workers) < 1:
+        parser.error("--every and --workers must be at least 1")
+    plan = Plan(
+        scenario=scenario,
+        scenes=options.scenes,
+        frames=options.frames,
+        every=options.every,
+        validation=options.val,
+        vary=options.vary,
+    )
+    render(options.out, plan, options.workers, _progress)
+    print(f"wrote {options.frames} frames of {options.scenes} scenes in {options.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rille sim", description="Render simulated scenes to files."
     )
@@ -53,6 +80,12 @@ def main(arguments: list[str]) -> int:
     show.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
     show.add_argument("--out", type=Path, default=Path("out/sim.mp4"), metavar="FILE.mp4")
     show.add_argument("--truth", action="store_true", help="draw the truth beside the frames")
+    _add_measures(verbs)
+    return parser
+
+
+def _add_measures(verbs: Any) -> None:
+    """Add the verbs that measure."""
     like = verbs.add_parser(
         "compare",
         help="how like real images it looks",
@@ -70,28 +103,6 @@ def main(arguments: list[str]) -> int:
     bench.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
     bench.add_argument("--frames", type=int, default=100, metavar="N")
     bench.add_argument("--workers", type=int, default=2, metavar="N", help="its processes")
-    options = parser.parse_args(arguments)
-    scenario = scenario_of(parse_uri(options.uri))
-    if options.verb == "show":
-        _show(scenario, options.out, options.truth)
-        return 0
-    if options.verb == "bench":
-        return _bench(scenario, max(2, options.frames), max(1, options.workers))
-    if options.verb == "compare":
-        return _compare(scenario, options.folder, max(1, options.frames))
-    if min(options.every, options.workers) < 1:
-        parser.error("--every and --workers must be at least 1")
-    plan = Plan(
-        scenario=scenario,
-        scenes=options.scenes,
-        frames=options.frames,
-        every=options.every,
-        validation=options.val,
-        vary=options.vary,
-    )
-    render(options.out, plan, options.workers, _progress)
-    print(f"wrote {options.frames} frames of {options.scenes} scenes in {options.out}")
-    return 0
 
 
 def _bench(scenario: Scenario, frames: int, workers: int) -> int:

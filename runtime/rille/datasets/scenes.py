@@ -15,6 +15,7 @@ Either serves segmentation (class masks) and multilabel (artifact, tracks, stone
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,7 +76,7 @@ class PolygonSample:
         return canvas
 
 
-class _Scenes:
+class _Scenes(ABC):
     """What both layouts share."""
 
     name: str
@@ -92,9 +93,9 @@ class _Scenes:
         names = self.classes if task == "segmentation" else SCENE_LABELS
         self.labels = tuple(Label(i, name) for i, name in enumerate(names, 1))
 
+    @abstractmethod
     def splits(self) -> list[str]:
         """Return the names of the splits whose files are here."""
-        raise NotImplementedError
 
     def _index(self, split: str, path: Path) -> Path:
         if split not in self.splits():

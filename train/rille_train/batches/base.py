@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+class Batches(keras.utils.PyDataset, ABC):  # type: ignore[misc]  # Keras publishes no types
     """Random batches: the content of batch `i` of epoch `e` depends on the seed, `e` and `i` alone.
 
     Args:
@@ -67,9 +68,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes n
         return self._steps
 
     @property
+    @abstractmethod
     def losses(self) -> Mapping[str, Any]:
         """The loss of each output by role."""
-        raise NotImplementedError
 
     def draw(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
         """Return which samples batch `index` is made of, and where its chance comes from."""
