@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -66,6 +68,15 @@ crop = 0.6
 flip = true
 brightness = 0.1
 """
+
+
+@pytest.fixture(autouse=True)
+def forgotten_networks() -> Iterator[None]:
+    """Let go of a test's networks: Keras keeps every graph it was given."""
+    yield
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        keras.utils.clear_session(free_memory=True)
 
 
 @pytest.fixture

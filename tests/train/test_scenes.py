@@ -91,6 +91,11 @@ def tiny_rocks(*settings: str) -> Recipe:
         "decision.feature_labels=[]",
         *settings,
     )
+    return smaller(recipe)
+
+
+def smaller(recipe: Recipe) -> Recipe:
+    """Return a recipe for images of 96 px."""
     small = tuple(
         {**op, "width": 96, "height": 96} if op["op"] == "resize" else op
         for op in recipe.preprocess
@@ -231,7 +236,7 @@ def test_masks_from_recipe_to_bundle(scenes: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_labels_by_cross_validation_and_to_a_bundle(scenes: Path, tmp_path: Path) -> None:
-    recipe = tiny("moon-scene", "fit.head_steps=20", "model.freeze_below=block_16_project")
+    recipe = smaller(tiny("moon-scene", "fit.head_steps=20", "model.freeze_below=block_16_project"))
     table = cross_validate(recipe, scenes, tmp_path / "folds", count=2)
     assert len(table["folds"]) == 2 and sum(row["images"] for row in table["folds"]) == 24
     assert 0 <= table["pooled"]["macro_ap"] <= 1
