@@ -21,8 +21,8 @@ def main(arguments: list[str]) -> int:
         description="Measure the pipeline over pre-loaded frames, the next as soon as the last is "
         "done, interleaved with the floor: resize, set_tensor, invoke and get_tensor alone.",
     )
-    parser.add_argument("--classify", default="moon-scene", metavar="BUNDLE")
-    parser.add_argument("--segment", default="moon-rocks", metavar="BUNDLE")
+    parser.add_argument("--classify", default="mars-msl24", metavar="BUNDLE")
+    parser.add_argument("--segment", default="moon-craters", metavar="BUNDLE")
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--size", default="640x480", metavar="WxH", help="size of the frames")
