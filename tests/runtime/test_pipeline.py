@@ -187,21 +187,20 @@ def test_a_recording_is_never_dropped() -> None:
 
 
 def test_segmentation_is_shed_where_it_does_not_fit_and_classification_stays() -> None:
+    # So wide a budget that a busy machine cannot keep the classifier from fitting.
     pipeline = Pipeline(
         classify=network("classification", [1.0]),
-        segment=network("segmentation", [40.0]),
-        budget=Budget(frame_ms=15),
+        segment=network("segmentation", [200.0]),
+        budget=Budget(frame_ms=120),
     )
     results = [
         pipeline.run(Frame(pixels=PIXELS, index=k, captured_ns=time.monotonic_ns()))
         for k in range(30)
     ]
-    # On a busy machine now and then even the classifier does not fit.
-    assert sum(r.classification is not None for r in results) >= 20
-    shed = [r for r in results if "segment" in r.shed]
+    assert all(r.classification is not None for r in results)
+    shed = [r for r in results if r.shed == ("segment",)]
     assert len(shed) >= 26
-    assert all(r.segmentation is None for r in shed)
-    assert sum(r.level == "classify-only" for r in shed) >= 18
+    assert all(r.segmentation is None and r.level == "classify-only" for r in shed)
     assert pipeline.stats.totals.shed["segment"] == len(shed)
     assert pipeline.stats.change_count >= 1
     check_account(pipeline, 30)

@@ -32,6 +32,8 @@ from rille_train.recipe import Recipe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rille.preprocess import Geometry
+
 Progress = Callable[[int, int], None]
 
 
@@ -90,6 +92,21 @@ def source_weights(sizes: Sequence[int], extra_share: float) -> NDArray[np.float
     return np.concatenate(
         [np.full(size, share / size) for size, share in zip(sizes, shares, strict=True)]
     )
+
+
+def windows_to_cover(recipe: Recipe, images: int) -> int:
+    """Return how many batches of windows have as many pixels as some images together."""
+    height, width, _ = input_shape(recipe)
+    cover = (height * width) / recipe.augment.window_px**2
+    return max(1, round(images * cover / recipe.fit.batch))
+
+
+def fitter(recipe: Recipe) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], Geometry]]:
+    """Return what brings an image to the network's size and channels, as in flight."""
+    height, width, channels = input_shape(recipe)
+    spec = TensorSpec(shape=(1, height, width, channels))
+    fit = Preprocessor(parse_ops(recipe.preprocess), spec).fit
+    return lambda image: fit(three_channels(image) if channels == 3 else image)
 
 
 def three_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,12 +10,10 @@ import numpy as np
 from rille.datasets import BoxSample
 from rille.ellipse import Ellipse
 from rille.images import read_image
-from rille.preprocess import Preprocessor, normalized, parse_ops
-from rille.tensor import TensorSpec
+from rille.preprocess import normalized
 from rille_train.augment import cut_window, tone
-from rille_train.batches.base import Batches, Progress
+from rille_train.batches.base import Batches, Progress, fitter, windows_to_cover
 from rille_train.losses import centre_loss, light_loss, mask_loss, size_loss
-from rille_train.models import input_shape
 from rille_train.recipe import Recipe
 from rille_train.targets import crater_targets
 
@@ -41,14 +39,8 @@ class CraterBatches(Batches):
         sources: Sequence[Sequence[BoxSample]],
         progress: Progress = lambda done, total: None,
     ) -> None:
-        height, width, channels = input_shape(recipe)
-        # As many windows as cover the tiles once.
-        cover = (height * width) / recipe.augment.window_px**2
-        steps = max(1, round(len(sources[0]) * cover / recipe.fit.batch))
-        super().__init__(recipe, sources, steps)
-        fit = Preprocessor(
-            parse_ops(recipe.preprocess), TensorSpec(shape=(1, height, width, channels))
-        ).fit
+        super().__init__(recipe, sources, windows_to_cover(recipe, len(sources[0])))
+        fit = fitter(recipe)
         self._tiles: list[tuple[NDArray[np.uint8], list[Ellipse]]] = []
         for done, sample in enumerate(self.samples, 1):
             image = read_image(sample.path)

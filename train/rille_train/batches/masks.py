@@ -9,12 +9,10 @@ import numpy as np
 
 from rille.datasets import IGNORED, Dataset, Sample
 from rille.images import read_image
-from rille.preprocess import Preprocessor, normalized, parse_ops
-from rille.tensor import TensorSpec
+from rille.preprocess import normalized
 from rille_train.augment import tone, warp_scene
-from rille_train.batches.base import Batches, Progress, three_channels
+from rille_train.batches.base import Batches, Progress, fitter, windows_to_cover
 from rille_train.losses import mask_losses
-from rille_train.models import input_shape
 from rille_train.one_mask import merged_values, one_mask
 from rille_train.recipe import Recipe
 
@@ -45,16 +43,13 @@ class OneMaskBatches(Batches):
         sources: Sequence[Sequence[Sample]],
         progress: Progress = lambda done, total: None,
     ) -> None:
-        height, width, channels = input_shape(recipe)
-        cover = (height * width) / recipe.augment.window_px**2
-        super().__init__(recipe, sources, max(1, round(len(sources[0]) * cover / recipe.fit.batch)))
-        spec = TensorSpec(shape=(1, height, width, channels))
-        fit = Preprocessor(parse_ops(recipe.preprocess), spec).fit
+        super().__init__(recipe, sources, windows_to_cover(recipe, len(sources[0])))
+        fit = fitter(recipe)
         tables = [merged_values(dataset, recipe.data.labels) for dataset in datasets]
         self._scenes: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         for done, sample in enumerate(self.samples, 1):
             image = read_image(sample.path)
-            fitted, g = fit(three_channels(image) if channels == 3 else image)
+            fitted, g = fit(image)
             table = tables[self.source_of[done - 1]]
             self._scenes.append((fitted.copy(), one_mask(sample, g, table, recipe.data.box_mask)))
             progress(done, len(self.samples))

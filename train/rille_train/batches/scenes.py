@@ -11,10 +11,9 @@ import numpy as np
 from rille.datasets import IGNORED, Dataset, MaskSample
 from rille.errors import ConfigError, DatasetError
 from rille.images import read_image
-from rille.preprocess import Preprocessor, normalized, parse_ops
-from rille.tensor import TensorSpec
+from rille.preprocess import normalized
 from rille_train.augment import tone, warp_scene
-from rille_train.batches.base import Batches, Progress, three_channels
+from rille_train.batches.base import Batches, Progress, fitter, windows_to_cover
 from rille_train.losses import possible_class_loss
 from rille_train.models import input_shape
 from rille_train.recipe import Recipe
@@ -52,13 +51,9 @@ class MaskBatches(Batches):
         progress: Progress = lambda done, total: None,
     ) -> None:
         _check_labels(recipe.data.labels, datasets)
-        height, width, channels = input_shape(recipe)
-        cover = (height * width) / recipe.augment.window_px**2
-        steps = max(1, round(len(sources[0]) * cover / recipe.fit.batch))
-        super().__init__(recipe, sources, steps)
-        fit = Preprocessor(
-            parse_ops(recipe.preprocess), TensorSpec(shape=(1, height, width, channels))
-        ).fit
+        height, width, _ = input_shape(recipe)
+        super().__init__(recipe, sources, windows_to_cover(recipe, len(sources[0])))
+        fit = fitter(recipe)
         self._scenes: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         for done, sample in enumerate(self.samples, 1):
             image, mask = read_image(sample.path), sample.mask()
@@ -67,7 +62,7 @@ class MaskBatches(Batches):
                     f"{sample.path}: image of {image.shape[1]} x {image.shape[0]} px, mask of "
                     f"{mask.shape[1]} x {mask.shape[0]}"
                 )
-            fitted, _ = fit(three_channels(image) if channels == 3 else image)
+            fitted, _ = fit(image)
             small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
             self._scenes.append((fitted.copy(), np.asarray(small, np.uint8)))
             progress(done, len(self.samples))
