@@ -79,9 +79,9 @@ def forgotten_networks() -> Iterator[None]:
         keras.utils.clear_session(free_memory=True)
 
 
-@pytest.fixture
-def tiny_craters(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny-craters.toml"
+@pytest.fixture(scope="session")
+def tiny_craters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "tiny-craters.toml"
     path.write_text(TINY_CRATERS)
     return path
 

@@ -13,10 +13,10 @@ pytest.importorskip("keras", reason="the train extra is not installed")
 import keras
 
 from rille.errors import ConfigError
-from rille_train.folds import cross_validate
 from rille_train.loop import train
 from rille_train.models import build_model, input_shape
 from rille_train.recipe import read_recipe
+from rille_train.trials.cross_validation import cross_validate
 
 WITHIN = '{op="gray"},{op="resize",width=32,height=32},{op="clahe"}'
 SMALL = ["fit.head_epochs=1", "fit.epochs=1", "fit.batch=8", "fit.precision=float32"]

@@ -25,10 +25,11 @@ from rille_train.augment import warp_scene
 from rille_train.batches import open_batches
 from rille_train.batches.base import source_weights
 from rille_train.batches.scenes import possible_classes
-from rille_train.folds import FoldDataset, cross_validate, grouped_folds
+from rille_train.folds import FoldDataset, grouped_folds
 from rille_train.loop import find_leaks, train
 from rille_train.losses import independent_loss, possible_class_loss
 from rille_train.recipe import AugmentRecipe, Recipe, read_recipe
+from rille_train.trials.cross_validation import cross_validate
 
 ROOT = Path(__file__).resolve().parents[2]
 CATEGORIES = ("objects", "artifact", "boulder", "crater", "rock", "rocky region", "rover path")

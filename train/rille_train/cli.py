@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rille_train.recipe import Recipe
+    from rille_train.trials import Workers
 
 
 def main(arguments: list[str]) -> int:
@@ -55,6 +56,15 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
         metavar="RECIPE",
         help=f"a .toml file, or one of: {', '.join(names)}",
     )
+    add_training_options(parser)
+    parser.add_argument(
+        "--report", type=Path, metavar="RUN", help="only draw the report of a finished run again"
+    )
+    return parser
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every verb that trains takes: data, folder, weights, changes, folds, workers."""
     parser.add_argument("--data", type=Path, metavar="ROOT", help="data set folder")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE)")
     parser.add_argument(
@@ -86,9 +96,30 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
         "--fold-by", default="", metavar="KEY", help="what folds must not share, such as sol"
     )
     parser.add_argument(
-        "--report", type=Path, metavar="RUN", help="only draw the report of a finished run again"
+        "--jobs", type=int, default=1, metavar="N", help="folds or trials at once (default: 1)"
     )
-    return parser
+    parser.add_argument(
+        "--cpus",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processor cores for each (default: those of this machine divided by --jobs)",
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="on a Ray cluster instead: this machine's, the one at ADDRESS, or 'local'; data and "
+        "--out must lie where all its machines see them",
+    )
+
+
+def workers_of(options: argparse.Namespace) -> Workers:
+    """Return who shall train, from the options."""
+    from rille_train.trials import Workers
+
+    return Workers(jobs=options.jobs, cpus=options.cpus, ray=options.ray)
 
 
 def _redraw(run: Path) -> int:
@@ -101,7 +132,7 @@ def _redraw(run: Path) -> int:
 
 def _cross_validate(recipe: Recipe, options: argparse.Namespace, out: Path) -> int:
     """Train every fold and print one table."""
-    from rille_train.folds import cross_validate
+    from rille_train.trials.cross_validation import cross_validate
 
     table = cross_validate(
         recipe,
@@ -111,6 +142,7 @@ def _cross_validate(recipe: Recipe, options: argparse.Namespace, out: Path) -> i
         by=options.fold_by,
         weights=options.weights,
         extra=options.extra,
+        workers=workers_of(options),
     )
     names = list(table["mean"])
     print(f"{'held out':28s} {'images':>6s} " + " ".join(f"{name:>12s}" for name in names))

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rille.datasets import Dataset, ImageSample, MultiLabelSample, Sample, open_dataset
+from rille.datasets import Dataset, ImageSample, MultiLabelSample, Sample
 from rille.datasets.base import samples_of
 from rille.errors import ConfigError, nearest
-from rille.evaluate import Evaluation
-from rille.files import write_whole
-from rille_train.loop import train_on
 from rille_train.recipe import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fold:
+    """One fold of several.
+
+    Attributes:
+        count: number of folds; 0 makes one of every group.
+        number: which, from 0.
+        by: kind of the data set's keys to group by ("sol"); empty for the samples' own groups.
+    """
+
+    count: int
+    number: int
+    by: str = ""
 
 
 class FoldDataset:
@@ -31,6 +40,10 @@ class FoldDataset:
         whole: where the samples come from.
         samples: of the whole, with the group of each.
         held: groups held out; the others are trained on.
+
+    Attributes:
+        held: names of the groups held out.
+        uneven: classes that are; see `uneven_classes`.
     """
 
     def __init__(
@@ -47,6 +60,8 @@ class FoldDataset:
             "val": [sample for sample, group in samples if group in held],
         }
         self.keys = whole.keys
+        self.held = tuple(sorted(held))
+        self.uneven = tuple(uneven_classes(self._sides["val"], [s for s, _ in samples]))
 
     def splits(self) -> list[str]:
         """Return "train" and "val"."""
@@ -135,66 +150,34 @@ def _classes(sample: Sample) -> list[object]:
     return ["image"]
 
 
-def cross_validate(
-    recipe: Recipe,
-    root: Path,
-    out: Path,
-    *,
-    count: int,
-    by: str = "",
-    weights: Path | None = None,
-    extra: Sequence[Path] = (),
-) -> dict[str, Any]:
-    """Train and score a recipe on every fold of its training and validation splits together.
+def number_of_folds(whole: Dataset, recipe: Recipe, count: int, by: str) -> int:
+    """Return how many folds there are, 0 standing for one of every group.
 
-    A fold that is finished is not trained again, so a killed cross-validation goes on. Writes
-    `folds.json` and a run folder for each fold.
+    Raises:
+        ConfigError: fewer groups than folds, or no such kind of group.
+    """
+    return len(grouped_folds(_grouped(whole, recipe, by), count, recipe.fit.seed))
+
+
+def deal(whole: Dataset, recipe: Recipe, fold: Fold) -> FoldDataset:
+    """Return one fold of a recipe's training and validation splits together.
 
     Args:
-        recipe: what to train; its splits `data.train` and `data.validation` are pooled.
-        root: folder of the data set.
-        out: folder for all of it.
-        count: number of folds; 0 holds out every group in turn.
-        by: kind of the data set's keys to group by ("sol"); empty for the samples' own groups.
-        weights: see `rille_train.loop.train`.
-        extra: likewise.
+        whole: the data set.
+        recipe: names the splits, and the seed of the dealing.
+        fold: which fold.
 
-    Returns:
-        The content of `folds.json`: the scores of each fold, their mean and deviation, and, for
-        independent labels, the scores of all held-out answers pooled.
+    Raises:
+        ConfigError: fewer groups than folds, or no such kind of group.
     """
-    whole = open_dataset(root, recipe.task)
-    others = [open_dataset(folder, recipe.task) for folder in extra]
+    samples = _grouped(whole, recipe, fold.by)
+    held = grouped_folds(samples, fold.count, recipe.fit.seed)[fold.number]
+    return FoldDataset(whole, samples, held)
+
+
+def _grouped(whole: Dataset, recipe: Recipe, by: str) -> list[tuple[Sample, str]]:
     pool = f"{recipe.data.train}+{recipe.data.validation}"
-    every = samples_of(whole, pool)
-    samples = [(sample, _group(whole, sample, by)) for sample in every]
-    data = replace(recipe.data, train="train", validation="val")
-    rows: list[dict[str, Any]] = []
-    results: list[Evaluation] = []
-    for number, held in enumerate(grouped_folds(samples, count, recipe.fit.seed), 1):
-        fold = FoldDataset(whole, samples, held)
-        sys.stderr.write(f"fold {number}: {len(fold.samples('val'))} images held out\n")
-        folder = out / f"fold-{number:02d}"
-        result = train_on(replace(recipe, data=data), [fold, *others], folder, weights)
-        rows.append(
-            {
-                "held": sorted(held),
-                "images": len(fold.samples("val")),
-                "uneven": uneven_classes(fold.samples("val"), every),
-                **result.scores,
-            }
-        )
-        results.append(result)
-    names = list(results[0].scores)
-    values = {name: [row[name] for row in rows] for name in names}
-    table = {
-        "folds": rows,
-        "mean": {name: float(np.mean(v)) for name, v in values.items()},
-        "deviation": {name: float(np.std(v, ddof=1)) for name, v in values.items()},
-        "pooled": _pooled(recipe, whole, results),
-    }
-    write_whole(out / "folds.json", json.dumps(table, indent=1) + "\n")
-    return table
+    return [(sample, _group(whole, sample, by)) for sample in samples_of(whole, pool)]
 
 
 def _group(dataset: Dataset, sample: Sample, by: str) -> str:
@@ -205,30 +188,3 @@ def _group(dataset: Dataset, sample: Sample, by: str) -> str:
             f"(known: {', '.join(keys)})"
         )
     return keys[by] if by else sample.group
-
-
-def _pooled(recipe: Recipe, whole: Dataset, results: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """Score the held-out answers of all folds together; thresholds of a fold from the others."""
-    if recipe.task != "multilabel":
-        return None
-    from rille.bundle.manifest import Decision, LabelEntry
-    from rille.scene_scores import fitted_thresholds, label_report
-
-    logits = np.concatenate([result.logits for result in results])
-    truth = np.concatenate([result.truth for result in results])
-    fold = np.repeat(np.arange(len(results)), [len(result.truth) for result in results])
-    # Logits less their own threshold: 0.5 is then the threshold of every fold.
-    shifted = logits.copy()
-    for number in range(len(results)):
-        here = fold == number
-        shifted[here] -= fitted_thresholds(logits[~here], truth[~here])
-    labels = tuple(LabelEntry(id=label.id, name=label.name) for label in whole.labels)
-    at_threshold, detail = label_report(shifted, truth, labels, Decision())
-    plain, _ = label_report(logits, truth, labels, Decision())
-    return {
-        "macro_f1": at_threshold["macro_f1"],
-        "macro_ap": plain["macro_ap"],
-        "macro_f1_at_half": plain["macro_f1"],
-        "per_label": detail["per_label"],
-        "definition": "all held-out answers together; thresholds of a fold fitted on the others",
-    }

@@ -83,6 +83,7 @@ class ModelRecipe:
         freeze_below: layers before the one with this name keep their weights (classifier).
         widths: channels of the crater network's encoder, or of the scene network's way up; of a
             U-Net's levels, the full resolution first.
+        depth: residual blocks at the coarsest stage of the crater network.
         canonical_light: find the Sun's side first and mirror the image accordingly (segmenter).
     """
 
@@ -93,6 +94,7 @@ class ModelRecipe:
     dropout: float = 0.2
     freeze_below: str = ""
     widths: tuple[int, ...] = (16, 32, 64, 128)
+    depth: int = 2
     canonical_light: bool = False
 
     def __post_init__(self) -> None:
@@ -102,6 +104,8 @@ class ModelRecipe:
             raise ValueError("dropout must be from 0 to below 1")
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise ValueError("widths needs at least two numbers, each at least 1")
+        if self.depth < 1:
+            raise ValueError("depth must be at least 1")
         _one_of("head", self.head, ("plain", "batchnorm-dropout"))
         if bool(self.base) != (self.kind == "application"):
             raise ValueError("base and kind 'application' go together")

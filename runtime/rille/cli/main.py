@@ -23,10 +23,11 @@ _VERBS = {
 }
 _EXTRAS = {
     "train": "train a network from a recipe",
+    "search": "train a recipe with different settings and rank them",
     "explain": "show where a trained network looked: heat maps, feature maps",
     "export": "quantise a trained network and write a bundle",
 }
-_EXTRA_OF = {"explain": "train"}
+_EXTRA_OF = {"explain": "train", "search": "train"}
 _FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 
 
@@ -107,6 +108,6 @@ def _usage() -> str:
             "",
             *lines,
             "",
-            'train, explain and export need: pip install "rille[train,export]"',
+            'train, search, explain and export need: pip install "rille[train,export]"',
         ]
     )

@@ -33,7 +33,8 @@ def build_model(
     height, width, channels = input_shape(recipe)
     shape = (side or height, side or width, channels)
     if recipe.model.kind == "crater-unet":
-        return crater_unet(shape, recipe.model.widths, recipe.model.canonical_light)
+        how = recipe.model
+        return crater_unet(shape, how.widths, how.canonical_light, how.depth)
     if recipe.model.kind == "scene-unet":
         return scene_unet(shape, classes, recipe.model.widths)
     if recipe.one_mask:

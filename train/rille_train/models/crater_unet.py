@@ -19,7 +19,9 @@ STRIDE = 2
 _MASK_SHARE, _CENTRE_SHARE = 0.15, 0.02
 
 
-def crater_unet(shape: tuple[int, int, int], widths: Sequence[int], canonical_light: bool) -> Any:
+def crater_unet(
+    shape: tuple[int, int, int], widths: Sequence[int], canonical_light: bool, depth: int = 2
+) -> Any:
     """Build the network.
 
     Args:
@@ -28,6 +30,8 @@ def crater_unet(shape: tuple[int, int, int], widths: Sequence[int], canonical_li
         canonical_light: first find from which side the Sun shines, and look at the image mirrored
             so that it always stands on the left. A hill lit from the left is a crater lit from the
             right: without the Sun's side half of what shading tells is lost.
+        depth: residual blocks at the coarsest stage. Each lets an answer depend on 128 px more, so
+            that a crater as large as the window is seen whole.
 
     Returns:
         A `keras.Model` from the input to "mask" (h, w, 1) logits, "centre" (h/2, w/2, 1) logits
@@ -36,13 +40,13 @@ def crater_unet(shape: tuple[int, int, int], widths: Sequence[int], canonical_li
     """
     image = keras.Input(shape, name="input")
     if not canonical_light:
-        return keras.Model(image, _body(image, widths), name="crater_unet")
+        return keras.Model(image, _body(image, widths, depth), name="crater_unet")
     light = _light(image)
     left = keras.layers.Reshape((1, 1, 1))(light) > 0.0
     turned = ops.where(left, image, ops.flip(image, axis=2))
     outputs = {
         role: ops.where(left, output, ops.flip(output, axis=2))
-        for role, output in _body(turned, widths).items()
+        for role, output in _body(turned, widths, depth).items()
     }
     return keras.Model(image, {**outputs, "light": light}, name="crater_unet")
 
@@ -57,14 +61,16 @@ def _light(image: Any) -> Any:
     return keras.layers.Dense(1, name="light", dtype="float32")(keras.layers.ReLU(6.0)(x))
 
 
-def _body(image: Any, widths: Sequence[int]) -> dict[str, Any]:
+def _body(image: Any, widths: Sequence[int], depth: int) -> dict[str, Any]:
     """Return the outputs of the U-Net itself by role."""
     x = _residual(_convolution(image, widths[0], 3, STRIDE), widths[0])
     skips = [x]
     for width in widths[1:]:
         x = _residual(x, width, STRIDE)
         skips.append(x)
-    x = _residual(_residual(x, widths[-1], STRIDE), widths[-1])
+    x = _residual(x, widths[-1], STRIDE)
+    for _ in range(depth - 1):
+        x = _residual(x, widths[-1])
     for width, skip in zip(reversed(widths), reversed(skips), strict=True):
         x = _convolution(x, width, 1, activate=False)
         x = keras.layers.UpSampling2D(interpolation="bilinear")(x)
