@@ -28,7 +28,7 @@ from rille.sim import Descent, build_scene
 from rille_export import calibration, convert
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
-from rille_export.offsets import LAYER, add_offsets, fit_offsets
+from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
 
@@ -85,7 +85,7 @@ def export(
 
     decision = fit_decision(run.contract.decision, score("int8", run.contract.decision))
     before, after = score("fp32", decision), score("int8", decision)
-    parity = compare(before, after)
+    parity = compare(before, after, decision)
     if parity.failures and not options.force:
         raise CheckFailedError(
             f"{run.contract.name}: int8 loses too much, no bundle written: "
@@ -118,12 +118,12 @@ def export(
 def _shift_classes(
     model: Any, run: TrainedRun, dataset: Dataset, say: Callable[[str], None]
 ) -> list[float]:
-    """Put the best offsets into a network with class maps, and return them; else none."""
-    if LAYER not in model.output:
-        return []
-    say(f"fitting offsets of the classes on split {run.data.validation}")
+    """Put the best offsets into a network with class maps or labels, and return them; else none."""
     offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
-    add_offsets(model, offsets)
+    if offsets:
+        add_offsets(model, offsets)
+        shown = ", ".join(f"{value:+.2f}" for value in offsets)
+        say(f"offsets of the classes, fitted on split {run.data.validation}: {shown}")
     return offsets
 
 
@@ -203,7 +203,7 @@ def _selected(after: Evaluation) -> list[str]:
     if after.task == "classification":
         return ["temperature", "abstain_below"]
     if after.task == "multilabel":
-        return ["temperature", "label_thresholds"]
+        return ["class_offsets", "temperature", "label_thresholds"]
     return ["feature_threshold"] if after.objects is not None else ["class_offsets"]
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rille.bundle.manifest import Decision
 from rille.evaluate import Evaluation
+from rille.postprocess.classification import sigmoid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LIMITS = {
     "accuracy": 0.01,
@@ -52,11 +57,15 @@ class Parity:
         return {"fp32": self.before, "int8": self.after, "agreement": self.agreement}
 
 
-def compare(before: Evaluation, after: Evaluation) -> Parity:
+def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity:
     """Compare an int8 network with its float form on the same split.
 
     Limits: accuracy, macro-F1, macro-AP, Dice and object F1 may fall by 0.01; 97 % of the answers
     must be the same.
+
+    Args:
+        before, after: scores of the two.
+        decision: what both decide by.
     """
     failures = [
         f"{name} falls from {before.scores[name]:.4f} to {after.scores[name]:.4f}"
@@ -65,12 +74,17 @@ def compare(before: Evaluation, after: Evaluation) -> Parity:
     ]
     agreement = None
     if before.task != "segmentation":
-        same = (
-            before.logits.argmax(axis=1) == after.logits.argmax(axis=1)
-            if before.task == "classification"
-            else (before.logits >= 0) == (after.logits >= 0)
-        )
+        said, says = (_decided(result, decision) for result in (before, after))
+        same = said == says
         agreement = float(np.mean(same))
         if agreement < _LEAST_AGREEMENT:
             failures.append(f"only {100 * agreement:.1f} % of the answers are the same")
     return Parity(before.scores, after.scores, agreement, tuple(failures))
+
+
+def _decided(result: Evaluation, decision: Decision) -> NDArray[Any]:
+    """Return what a classifier answers to each image, or a multilabel network to each label."""
+    if result.task == "classification":
+        return np.asarray(result.logits.argmax(axis=1))
+    thresholds = decision.label_thresholds or (0.5,) * result.logits.shape[1]
+    return np.asarray(sigmoid(result.logits, decision.temperature) >= np.array(thresholds))

@@ -225,14 +225,24 @@ def evaluation(accuracy: float, answers: list[int]) -> Evaluation:
 
 def test_parity_limits() -> None:
     answers = [0, 1, 2] * 40
-    fine = compare(evaluation(0.9, answers), evaluation(0.895, answers))
+    fine = compare(evaluation(0.9, answers), evaluation(0.895, answers), Decision())
     assert fine.failures == ()
-    worse = compare(evaluation(0.9, answers), evaluation(0.88, answers))
+    worse = compare(evaluation(0.9, answers), evaluation(0.88, answers), Decision())
     assert len(worse.failures) == 2
-    other = compare(evaluation(0.9, answers), evaluation(0.9, [1, 1, 2] * 40))
+    other = compare(evaluation(0.9, answers), evaluation(0.9, [1, 1, 2] * 40), Decision())
     assert other.failures == ("only 66.7 % of the answers are the same",)
-    nan = compare(evaluation(0.9, answers), evaluation(float("nan"), answers))
+    nan = compare(evaluation(0.9, answers), evaluation(float("nan"), answers), Decision())
     assert nan.failures
+
+
+def test_labels_agree_where_they_are_decided_alike() -> None:
+    """Not on which side of zero a logit lies: on which side of its label's threshold."""
+    truth = np.zeros((100, 2), np.int8)
+    said = np.tile(np.array([[0.1, 3.0]], np.float32), (100, 1))
+    before = Evaluation(task="multilabel", scores={}, detail={}, logits=said, truth=truth)
+    after = Evaluation(task="multilabel", scores={}, detail={}, logits=said - 0.2, truth=truth)
+    assert compare(before, after, Decision()).agreement == 0.5
+    assert compare(before, after, Decision(label_thresholds=(0.7, 0.7))).agreement == 1.0
 
 
 def test_a_segmenter_gets_the_threshold_of_the_best_f1() -> None:

@@ -41,6 +41,24 @@ def test_offsets_are_added_to_what_the_network_says() -> None:
     np.testing.assert_allclose(gap, np.broadcast_to([0, 1.5, -0.5], gap.shape), atol=1e-6)
 
 
+def test_offsets_of_labels_make_probabilities_honest() -> None:
+    """Logits twice too large and moved by a known amount; one label is never asked."""
+    rng = np.random.default_rng(2)
+    honest = rng.normal(0, 2, (4000, 3))
+    truth = (rng.random((4000, 3)) < 1 / (1 + np.exp(-honest))).astype(np.int8)
+    truth[:, 2] = -1
+    logits = (2 * honest - [1.0, -2.0, 0.5]).astype(np.float32)
+    found = offsets.label_offsets(logits, truth)
+    np.testing.assert_allclose(found, [1.0, -2.0, 0.0], atol=0.2)
+
+
+def test_a_label_that_always_holds_keeps_a_finite_offset() -> None:
+    logits = np.random.default_rng(3).normal(0, 1, (50, 2)).astype(np.float32)
+    truth = np.stack([np.ones(50), logits[:, 1] > 0.3], axis=1).astype(np.int8)
+    found = offsets.label_offsets(logits, truth)
+    assert np.isfinite(found).all() and max(map(abs, found)) < 20
+
+
 @pytest.mark.parametrize("op", [Resize(width=64, height=64), Letterbox(width=64, height=64)])
 def test_cells_are_read_where_the_decoder_puts_them(op: Any) -> None:
     """Reading a mask at the cells, and drawing the cells in the image, are inverse."""
