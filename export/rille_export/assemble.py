@@ -20,6 +20,7 @@ from rille.backends.litert import LiteRtBackend
 from rille.bundle import Bundle, file_entries, write_bundle
 from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest, Variant
 from rille.datasets import Dataset, open_dataset, samples_of
+from rille.datasets.readable import readable
 from rille.errors import CheckFailedError
 from rille.evaluate import Evaluation, evaluate
 from rille.images import decode_image
@@ -71,7 +72,11 @@ def export(
         SinkError: the bundle cannot be written.
     """
     run = read_run(folder)
-    dataset = open_dataset(root, run.contract.task)
+    dataset, _ = readable(
+        open_dataset(root, run.contract.task),
+        f"{run.data.train}+{run.data.validation}",
+        skip=bool(run.provenance.get("unreadable")),  # what training left out is left out here
+    )
     model = convert.load_model(folder / "model.keras")
     offsets = _shift_classes(model, run, dataset, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)

@@ -88,14 +88,23 @@ def _details(after: Evaluation) -> list[str]:
     c = d["calibration"]
     head = (
         f"Calibration (int8): ECE {c['expected_calibration_error']:.3f}; answering at p >= "
-        f"{c['abstain_below']:.2f} it covers {100 * c['coverage']:.1f} % of the images."
+        f"{c['abstain_below']:.2f} it covers {100 * c['coverage']:.1f} % of the images. Answering "
+        "only the surest:"
     )
     rows = [
         f"| {name} | {row['images']} | {row['recall']:.3f} | {row['precision']:.3f} |"
         for name, row in d["per_class"].items()
     ]
     table = "\n".join(["| class | images | recall | precision |", "|---|---|---|---|", *rows])
-    return [head, table]
+    return [head, _abstention_table(c), table]
+
+
+def _abstention_table(calibration: dict[str, Any]) -> str:
+    """Return how often answers are wrong when only a share of the images is answered."""
+    points = [(c, r) for c, r in calibration["risk_coverage"] if round(c * 20) % 2 == 0 or c > 0.9]
+    rows = ["| answered | wrong among them |", "|---|---|"]
+    rows += [f"| {100 * covered:.0f} % | {100 * risk:.2f} % |" for covered, risk in points]
+    return "\n".join(rows)
 
 
 def _label_table(d: dict[str, Any]) -> str:

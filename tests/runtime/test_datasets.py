@@ -10,6 +10,7 @@ import pytest
 
 from rille.datasets import BoxSample, MslDataset, YoloDataset, open_dataset
 from rille.datasets.base import listing_digest
+from rille.datasets.readable import readable
 from rille.errors import DatasetError
 
 
@@ -156,3 +157,23 @@ def test_the_real_sets_have_their_published_counts(data_root: Callable[[str], Pa
     # Four label lines in train and one in valid are repeated: 28,888 and 10,153 with them.
     counts = {x: sum(len(s.boxes) for s in tiles.samples(x)) for x in ("train", "val")}
     assert counts == {"train": 28_884, "val": 10_152}
+
+
+def test_what_cannot_be_read_is_listed_and_left_out_only_when_asked(
+    yolo_set: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(yolo_set, root)
+    assert readable(YoloDataset(root), "train+val", skip=False)[1] == []
+    for index in range(7):
+        (root / "train" / "images" / f"t{index}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DatasetError, match=r"7 of 13 images.*t0\.png.*and 2 more.*--skip"):
+        readable(YoloDataset(root), "train+val", skip=False)
+    rest, reasons = readable(YoloDataset(root), "train+val", skip=True)
+    assert len(reasons) == 7 and len(rest.samples("train")) == 2 and len(rest.samples("val")) == 4
+    assert rest.splits() == ["train", "val", "valid"] and rest.labels[0].name == "crater"
+    assert rest.keys(rest.samples("val")[0])["original"]
+    with pytest.raises(DatasetError, match="no image of train can be read"):
+        for path in (root / "train" / "images").iterdir():
+            path.write_bytes(b"")
+        readable(YoloDataset(root), "train", skip=True)

@@ -16,6 +16,7 @@ from rille.errors import ConfigError
 from rille_train.loop import train
 from rille_train.models import build_model, input_shape
 from rille_train.recipe import read_recipe
+from rille_train.trials import Material
 from rille_train.trials.cross_validation import cross_validate
 
 WITHIN = '{op="gray"},{op="resize",width=32,height=32},{op="clahe"}'
@@ -70,7 +71,7 @@ def test_lunar_scene_on_the_network_it_names(change_scenes: Path, tmp_path: Path
 @pytest.mark.slow
 def test_lunar_scene_by_folds(change_scenes: Path, tmp_path: Path) -> None:
     recipe = read_recipe("lunar-scene", MOBILE)
-    table = cross_validate(recipe, change_scenes, tmp_path / "folds", count=2)
+    table = cross_validate(recipe, Material(change_scenes), tmp_path / "folds", count=2)
     assert len(table["folds"]) == 2
     assert all("uneven" in row for row in table["folds"])
     for number in (1, 2):

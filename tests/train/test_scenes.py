@@ -29,6 +29,7 @@ from rille_train.folds import FoldDataset, grouped_folds
 from rille_train.loop import find_leaks, train
 from rille_train.losses import independent_loss, possible_class_loss
 from rille_train.recipe import AugmentRecipe, Recipe, read_recipe
+from rille_train.trials import Material
 from rille_train.trials.cross_validation import cross_validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -238,11 +239,11 @@ def test_masks_from_recipe_to_bundle(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_labels_by_cross_validation_and_to_a_bundle(scenes: Path, tmp_path: Path) -> None:
     recipe = smaller(tiny("moon-scene", "fit.head_steps=20", "model.freeze_below=block_16_project"))
-    table = cross_validate(recipe, scenes, tmp_path / "folds", count=2)
+    table = cross_validate(recipe, Material(scenes), tmp_path / "folds", count=2)
     assert len(table["folds"]) == 2 and sum(row["images"] for row in table["folds"]) == 24
     assert 0 <= table["pooled"]["macro_ap"] <= 1
-    again = cross_validate(recipe, scenes, tmp_path / "folds", count=2)  # finished folds are kept
-    assert again == table
+    # Finished folds are kept.
+    assert cross_validate(recipe, Material(scenes), tmp_path / "folds", count=2) == table
     run(
         "export", tmp_path / "folds" / "fold-01", "--data", scenes, "--out", tmp_path / "b",
         "--force",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,32 @@ def test_a_killed_run_continues_to_the_same_result(
     for name in ("history.json", "validation.json"):
         whole, killed = (json.loads((tmp_path / r / name).read_text()) for r in ("whole", "killed"))
         assert whole == killed
+
+
+@pytest.mark.slow
+def test_damaged_images_stop_training_unless_they_shall_be_left_out(
+    rille: Callable[..., int],
+    tiny_craters: Path,
+    yolo_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(yolo_set, root)
+    (root / "train" / "images" / "t3.png").write_bytes(b"no picture")
+    whole = root / "valid" / "images" / "v1.png"
+    whole.write_bytes(whole.read_bytes()[:200])
+    words = ["train", tiny_craters, "--data", root, "--out", out, "--set", "fit.epochs=1"]
+    assert rille(*words) == 3
+    said = capsys.readouterr().err
+    assert "2 of 13 images cannot be read" in said and "t3.png" in said and "v1.png" in said
+    assert "--skip-unreadable" in said and not out.exists()
+    assert rille(*words, "--skip-unreadable") == 0
+    assert "2 damaged images left out" in capsys.readouterr().err
+    record = json.loads((out / "contract.json").read_text())
+    assert len(record["provenance"]["unreadable"]) == 2
+    assert record["provenance"]["train_images"] == 8
+    assert json.loads((out / "validation.json").read_text())["images"] == 3
 
 
 def test_a_folder_of_another_run_is_not_overwritten(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rille_train.recipe import Recipe
-    from rille_train.trials import Workers
+    from rille_train.trials import Material, Workers
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +35,14 @@ def main(arguments: list[str]) -> int:
         return _cross_validate(recipe, options, out)
     from rille_train.loop import train
 
-    result = train(recipe, options.data, out, options.weights, options.extra)
+    result = train(
+        recipe,
+        options.data,
+        out,
+        options.weights,
+        options.extra,
+        skip_unreadable=options.skip_unreadable,
+    )
     for name, value in result.scores.items():
         print(f"{name:18s} {value:.4f}")
     sys.stderr.write(
@@ -79,6 +86,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="further data set to draw training images from (data.extra_share); may be repeated",
     )
     parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave damaged images out, and list them"
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -115,6 +125,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def material_of(options: argparse.Namespace) -> Material:
+    """Return what a training reads, from the options."""
+    from rille_train.trials import Material
+
+    skip = options.skip_unreadable
+    return Material(options.data, options.weights, tuple(options.extra), skip_unreadable=skip)
+
+
 def workers_of(options: argparse.Namespace) -> Workers:
     """Return who shall train, from the options."""
     from rille_train.trials import Workers
@@ -136,12 +154,10 @@ def _cross_validate(recipe: Recipe, options: argparse.Namespace, out: Path) -> i
 
     table = cross_validate(
         recipe,
-        options.data,
+        material_of(options),
         out,
         count=options.folds,
         by=options.fold_by,
-        weights=options.weights,
-        extra=options.extra,
         workers=workers_of(options),
     )
     names = list(table["mean"])

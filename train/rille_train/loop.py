@@ -20,6 +20,7 @@ from rille.datasets import (
     samples_of,
 )
 from rille.datasets.check import leaks_between
+from rille.datasets.readable import readable
 from rille.errors import ConfigError, DatasetError
 from rille.evaluate import Evaluation, evaluate
 from rille_train.batches import Batches, open_batches
@@ -42,6 +43,8 @@ def train(
     out: Path,
     weights: Path | None = None,
     extra: Sequence[Path] = (),
+    *,
+    skip_unreadable: bool = False,
 ) -> Evaluation:
     """Train a recipe's network and write the run folder.
 
@@ -56,6 +59,7 @@ def train(
         out: the run folder.
         weights: file or folder with backbone weights.
         extra: folders of further data sets to draw training images from; scored is `root` alone.
+        skip_unreadable: leave damaged images out, and record which, instead of stopping.
 
     Returns:
         Scores of the final weights on the validation split.
@@ -66,16 +70,22 @@ def train(
         DivergedError: the loss is no longer finite.
     """
     datasets = [open_dataset(folder, recipe.task) for folder in (root, *extra)]
-    return train_on(recipe, datasets, out, weights)
+    return train_on(recipe, datasets, out, weights, skip_unreadable=skip_unreadable)
 
 
 def train_on(
-    recipe: Recipe, datasets: Sequence[Dataset], out: Path, weights: Path | None = None
+    recipe: Recipe,
+    datasets: Sequence[Dataset],
+    out: Path,
+    weights: Path | None = None,
+    *,
+    skip_unreadable: bool = False,
 ) -> Evaluation:
     """Train on open data sets, the first of which is scored; see `train`.
 
     A run folder that is finished is scored again and not trained again.
     """
+    datasets, damaged = _readable(recipe, datasets, skip_unreadable)
     dataset = datasets[0]
     refuse_folder_labels(dataset.labels, str(dataset.root))
     leaks = find_leaks(recipe, datasets)
@@ -110,7 +120,8 @@ def train_on(
         network = keras_network(flown, contract)
         result = with_published(outcome.result, network, dataset, recipe)
         outcome = replace(outcome, result=result)
-    write_run(out, recipe, contract, flown, outcome, datasets, backbone=source, leaks=leaks)
+    flaws = {"leaks": leaks, "unreadable": damaged}
+    write_run(out, recipe, contract, flown, outcome, datasets, backbone=source, flaws=flaws)
     network, split = keras_network(flown, contract), recipe.data.validation
     write_examples(out / "examples", network, dataset, split, outcome.result)
     write_training_report(out)
@@ -153,6 +164,18 @@ def _begin(
         fit_head(model, batches)
     freeze(model, below)
     return model
+
+
+def _readable(
+    recipe: Recipe, datasets: Sequence[Dataset], skip: bool
+) -> tuple[list[Dataset], list[str]]:
+    """Return the data sets without damaged images, and a sentence on each of those."""
+    splits = [f"{recipe.data.train}+{recipe.data.validation}", *[recipe.data.train] * len(datasets)]
+    found = [readable(d, split, skip=skip) for d, split in zip(datasets, splits, strict=False)]
+    damaged = [reason for _, reasons in found for reason in reasons]
+    if damaged:
+        sys.stderr.write(f"{recipe.name}: {len(damaged)} damaged images left out\n")
+    return [dataset for dataset, _ in found], damaged
 
 
 def find_leaks(recipe: Recipe, datasets: Sequence[Dataset]) -> list[str]:

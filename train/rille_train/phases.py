@@ -22,6 +22,7 @@ from rille.files import write_whole
 from rille_train.batches import Batches
 from rille_train.callbacks import Checkpoint, EpochSeed, Progress, Validation
 from rille_train.course import Course, load_arrays, monitored, save_arrays
+from rille_train.memory import check_memory, explained
 from rille_train.recipe import FitRecipe
 
 COLLAPSE = 0.01
@@ -180,21 +181,18 @@ def run_phase(
     decides = fit.keep == "best" or fit.patience > 0 or fit.schedule == "plateau"
     score = Validation(lambda w: validate(w).scores, fit.validate_every, phase.end, decides)
     if start < phase.end and not course.over(course.values):
-        model.fit(
-            batches,
-            epochs=phase.end,
-            initial_epoch=start,
-            # The batches are random by themselves; a shuffled order would not survive a resume.
-            shuffle=False,
-            verbose=0,
-            callbacks=[
-                EpochSeed(batches),
-                score,
-                course,
-                checkpoint,
-                Progress(phase.end, steps),
-            ],
-        )
+        check_memory(model, fit.batch)
+        progress = Progress(phase.end, steps)
+        with explained(fit.batch):
+            model.fit(
+                batches,
+                epochs=phase.end,
+                initial_epoch=start,
+                # The batches are random by themselves; a shuffled order would not survive a resume.
+                shuffle=False,
+                verbose=0,
+                callbacks=[EpochSeed(batches), score, course, checkpoint, progress],
+            )
     return course.kept(), checkpoint.history
 
 

@@ -18,7 +18,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def write_run(
     datasets: Sequence[Dataset],
     *,
     backbone: Path | None = None,
-    leaks: Sequence[str] = (),
+    flaws: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write everything a finished run leaves, each file complete or not at all.
 
@@ -74,7 +74,8 @@ def write_run(
         outcome: history and scores; phases, if there were two, go into every record.
         datasets: what it was trained on.
         backbone: file of the weights it started from.
-        leaks: why training and validation are not independent, in words.
+        flaws: in words, why training and validation are not independent ("leaks"), and what is
+            damaged and was left out ("unreadable").
     """
     partial = out / "partial.keras"
     model.save(partial)
@@ -93,7 +94,7 @@ def write_run(
             "train_listing_sha256": listing_digest(samples, dataset.root),
             "extra": [_origin(other, recipe) for other in others],
             "parameters": int(model.count_params()),
-            "leaks": list(leaks),
+            **{kind: list(reasons) for kind, reasons in (flaws or {}).items()},
             "backbone": _file_origin(backbone),
             **({"phases": outcome.phases} if outcome.phases else {}),
             "trained_with": f"keras {keras.__version__}, {framework.__name__} "

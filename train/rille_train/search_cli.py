@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rille_train.cli import add_training_options, workers_of
+from rille_train.cli import add_training_options, material_of, workers_of
 
 
 def main(arguments: list[str]) -> int:
@@ -19,19 +19,20 @@ def main(arguments: list[str]) -> int:
     from rille_train.recipe import recipe_names
     from rille_train.trials.search import Axis, search
 
-    options = _parser(recipe_names()).parse_args(arguments)
+    parser = _parser(recipe_names())
+    options = parser.parse_args(arguments)
+    if options.data is None:
+        parser.error("--data ROOT is needed")
     out = options.out or Path("runs") / f"search-{Path(options.recipe).stem}"
     table = search(
         options.recipe,
         options.settings,
         [Axis.parse(text) for text in options.over],
-        options.data,
+        material_of(options),
         out,
         trials=options.trials,
         folds=options.folds,
         by=options.fold_by,
-        weights=options.weights,
-        extra=options.extra,
         workers=workers_of(options),
     )
     print("\n".join(_lines(table)))

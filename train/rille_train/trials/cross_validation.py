@@ -17,19 +17,17 @@ from rille.files import write_whole
 from rille.scene_scores import fitted_thresholds, label_report
 from rille_train.folds import Fold, number_of_folds
 from rille_train.recipe import Recipe
-from rille_train.trials.jobs import Job, JobResult, answers
+from rille_train.trials.jobs import Job, JobResult, Material, answers
 from rille_train.trials.runners import Workers, run_jobs
 
 
 def cross_validate(
     recipe: Recipe,
-    root: Path,
+    material: Material,
     out: Path,
     *,
     count: int,
     by: str = "",
-    weights: Path | None = None,
-    extra: Sequence[Path] = (),
     workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Train and score a recipe on every fold of its training and validation splits together.
@@ -39,12 +37,10 @@ def cross_validate(
 
     Args:
         recipe: what to train; its splits `data.train` and `data.validation` are pooled.
-        root: folder of the data set.
+        material: data and weights.
         out: folder for all of it.
         count: number of folds; 0 holds out every group in turn.
         by: kind of the data set's keys to group by ("sol"); empty for the samples' own groups.
-        weights: see `rille_train.loop.train`.
-        extra: likewise.
         workers: who trains the folds; None for this process, one after another.
 
     Returns:
@@ -55,8 +51,8 @@ def cross_validate(
         ConfigError: folds that cannot be made, or workers that cannot be had.
         DatasetError: some fold failed; those that did not are kept.
     """
-    whole = open_dataset(root, recipe.task)
-    jobs = fold_jobs(recipe, whole, out, count=count, by=by, weights=weights, extra=extra)
+    whole = open_dataset(material.root, recipe.task)
+    jobs = fold_jobs(recipe, material, out, count=count, by=by)
     results = run_jobs(jobs, workers or Workers())
     failed = [f"{result.name}: {result.error}" for result in results if result.error]
     if failed:
@@ -67,29 +63,20 @@ def cross_validate(
 
 
 def fold_jobs(
-    recipe: Recipe,
-    whole: Dataset,
-    out: Path,
-    *,
-    count: int,
-    by: str,
-    weights: Path | None,
-    extra: Sequence[Path],
-    prefix: str = "",
+    recipe: Recipe, material: Material, out: Path, *, count: int, by: str, prefix: str = ""
 ) -> list[Job]:
     """Return a job for every fold; see `cross_validate`.
 
     Args:
         prefix: put before the names of the jobs.
     """
+    whole = open_dataset(material.root, recipe.task)
     return [
         Job(
             name=f"{prefix}fold-{number + 1:02d}",
             recipe=recipe,
-            root=whole.root,
+            material=material,
             out=out / f"fold-{number + 1:02d}",
-            weights=weights,
-            extra=tuple(extra),
             fold=Fold(count=count, number=number, by=by),
         )
         for number in range(number_of_folds(whole, recipe, count, by))

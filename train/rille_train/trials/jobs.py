@@ -27,6 +27,23 @@ if TYPE_CHECKING:
 _DONE, _ANSWERS = "job.json", "answers.npz"
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a training reads; see `rille_train.loop.train`.
+
+    Attributes:
+        root: folder of the data set.
+        weights: file or folder with backbone weights.
+        extra: folders of further data sets to draw training images from.
+        skip_unreadable: leave damaged images out instead of stopping.
+    """
+
+    root: Path
+    weights: Path | None = None
+    extra: tuple[Path, ...] = ()
+    skip_unreadable: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One training.
@@ -34,19 +51,16 @@ class Job:
     Attributes:
         name: "fold-01", "trial-007".
         recipe: what to train.
-        root: folder of the data set.
+        material: data and weights.
         out: its own run folder.
-        weights, extra: see `rille_train.loop.train`.
         fold: train on this fold of the data set and score on what it holds out; None for the
             recipe's own splits.
     """
 
     name: str
     recipe: Recipe
-    root: Path
+    material: Material
     out: Path
-    weights: Path | None = None
-    extra: tuple[Path, ...] = ()
     fold: Fold | None = None
 
 
@@ -92,13 +106,14 @@ def run_job(job: Job) -> JobResult:
     if (job.out / _DONE).is_file():
         return _finished(job)
     started = time.monotonic()
-    datasets = [open_dataset(folder, recipe.task) for folder in (job.root, *job.extra)]
+    read = job.material
+    datasets = [open_dataset(folder, recipe.task) for folder in (read.root, *read.extra)]
     held, images, uneven = tuple[str, ...](), 0, tuple[str, ...]()
     if job.fold is not None:
         part = deal(datasets[0], job.recipe, job.fold)
         datasets[0], held, uneven = part, part.held, part.uneven
         images = len(part.samples("val"))
-    result = train_on(recipe, datasets, job.out, job.weights)
+    result = train_on(recipe, datasets, job.out, read.weights, skip_unreadable=read.skip_unreadable)
     if job.fold is not None and result.logits is not None:
         _keep_answers(job.out, result.logits, result.truth)
     done = JobResult(
@@ -164,7 +179,7 @@ def _finished(job: Job) -> JobResult:
     result = JobResult(**table)
     if job.fold is None:
         return result
-    part = deal(open_dataset(job.root, job.recipe.task), job.recipe, job.fold)
+    part = deal(open_dataset(job.material.root, job.recipe.task), job.recipe, job.fold)
     if result.held != part.held:
         raise ConfigError(
             f"{job.out}: holds another fold (other data, number of folds or --fold-by); choose "

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from rille.datasets import Dataset, open_dataset
+from rille.datasets import open_dataset
 from rille.errors import ConfigError
 from rille.files import write_whole
-from rille_train.recipe import Recipe, read_recipe
+from rille_train.recipe import read_recipe
 from rille_train.trials.cross_validation import fold_jobs, summary
-from rille_train.trials.jobs import Job, JobResult
+from rille_train.trials.jobs import Job, JobResult, Material
 from rille_train.trials.runners import Workers, run_jobs
 
 
@@ -119,14 +119,12 @@ def search(
     reference: str,
     settings: Sequence[str],
     axes: Sequence[Axis],
-    root: Path,
+    material: Material,
     out: Path,
     *,
     trials: int | None = None,
     folds: int | None = None,
     by: str = "",
-    weights: Path | None = None,
-    extra: Sequence[Path] = (),
     workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Train a recipe at every point of a space and rank the points.
@@ -135,11 +133,11 @@ def search(
         reference: name or path of the recipe.
         settings: changes to it that all trials share.
         axes: what varies.
-        root: folder of the data set.
+        material: data and weights.
         out: folder for all of it; `trials.json` is the table.
         trials: see `points`; the recipe's seed is that of the drawing.
         folds: score each point by cross-validation; None for the recipe's own validation split.
-        by, weights, extra: see `cross_validate`.
+        by: see `cross_validate`.
         workers: who trains; None for this process, one after another.
 
     Returns:
@@ -152,12 +150,15 @@ def search(
     base = read_recipe(reference, list(settings))
     drawn = points(axes, trials, base.fit.seed)
     recipes = [read_recipe(reference, [*settings, *point]) for point in drawn]
-    whole = open_dataset(root, base.task)
-    dealt = _Dealt(folds=folds, by=by, weights=weights, extra=tuple(extra))
-    jobs = [
-        _jobs(f"trial-{number:03d}", recipe, whole, out, dealt)
-        for number, recipe in enumerate(recipes, 1)
-    ]
+    open_dataset(material.root, base.task)  # a wrong folder is refused once, not by every trial
+    jobs = []
+    for number, recipe in enumerate(recipes, 1):
+        name = f"trial-{number:03d}"
+        if folds is None:
+            jobs.append([Job(name=name, recipe=recipe, material=material, out=out / name)])
+        else:
+            dealt = fold_jobs(recipe, material, out / name, count=folds, by=by, prefix=f"{name}/")
+            jobs.append(dealt)
     results = iter(run_jobs([job for group in jobs for job in group], workers or Workers()))
     rows = [
         _row(f"trial-{number:03d}", point, [next(results) for _ in group])
@@ -175,36 +176,6 @@ def search(
     }
     write_whole(out / "trials.json", json.dumps(table, indent=1) + "\n")
     return table
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Dealt:
-    """What all trials of a search share; see `search`."""
-
-    folds: int | None
-    by: str
-    weights: Path | None
-    extra: tuple[Path, ...]
-
-
-def _jobs(name: str, recipe: Recipe, whole: Dataset, out: Path, how: _Dealt) -> list[Job]:
-    """Return the trainings of one trial."""
-    folder, weights, extra = out / name, how.weights, how.extra
-    if how.folds is None:
-        run = Job(
-            name=name, recipe=recipe, root=whole.root, out=folder, weights=weights, extra=extra
-        )
-        return [run]
-    return fold_jobs(
-        recipe,
-        whole,
-        folder,
-        count=how.folds,
-        by=how.by,
-        weights=weights,
-        extra=extra,
-        prefix=f"{name}/",
-    )
 
 
 def _row(name: str, point: Sequence[str], results: Sequence[JobResult]) -> dict[str, Any]:
