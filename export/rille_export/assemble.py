@@ -21,7 +21,7 @@ from rille.bundle import Bundle, file_entries, write_bundle
 from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest, Variant
 from rille.datasets import Dataset, open_dataset, samples_of
 from rille.datasets.readable import readable
-from rille.errors import CheckFailedError
+from rille.errors import BundleError, CheckFailedError
 from rille.evaluate import Evaluation, evaluate
 from rille.images import decode_image
 from rille.network import Network
@@ -46,11 +46,15 @@ class ExportOptions:
         calibration_images: representative samples, 100 to 500 by custom.
         keep_fp32: whether the bundle also carries the float network.
         force: write the bundle although the parity check failed; recorded in the manifest.
+        decision_from: take temperature, thresholds and class offsets from this bundle, of the same
+            network trained on less, instead of fitting them on the validation split. For a network
+            that has been trained on that split too, on which everything would look too good.
     """
 
     calibration_images: int = 240
     keep_fp32: bool = False
     force: bool = False
+    decision_from: Bundle | None = None
 
 
 def export(
@@ -78,7 +82,10 @@ def export(
         skip=bool(run.provenance.get("unreadable")),  # what training left out is left out here
     )
     model = convert.load_model(folder / "model.keras")
-    offsets = _shift_classes(model, run, dataset, say)
+    source = options.decision_from
+    if source is not None:
+        _check_source(source, run.contract)
+    offsets = _shift_classes(model, run, dataset, source, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
     forms, gap = _convert(run.contract, model, samples)
@@ -88,7 +95,11 @@ def export(
         network = _network(replace(run.contract, decision=decision), forms[precision])
         return evaluate(network, dataset, run.data.validation)
 
-    decision = fit_decision(run.contract.decision, score("int8", run.contract.decision))
+    decision = (
+        fit_decision(run.contract.decision, score("int8", run.contract.decision))
+        if source is None
+        else source.manifest.decision
+    )
     before, after = score("fp32", decision), score("int8", decision)
     parity = compare(before, after, decision)
     if parity.failures and not options.force:
@@ -102,6 +113,7 @@ def export(
         "calibration": {"split": run.data.train, "images": len(samples)},
         "largest_gap_keras_fp32": gap,
         "class_offsets": offsets,
+        "decision_from": source.digest if source else None,
         "parity_failures": list(parity.failures),
         "forced": bool(parity.failures),
         **_versions(),
@@ -113,7 +125,8 @@ def export(
     kept = {p: forms[p] for p in (("int8", "fp32") if options.keep_fp32 else ("int8",))}
     metrics = {
         "split": run.data.validation,
-        "selected_on_this_split": _selected(after),
+        "trained_on_this_split": run.data.seen,
+        "selected_on_this_split": [] if source else _selected(after),
         "parity": parity.to_json(),
         "int8": after.detail,
     }
@@ -121,15 +134,34 @@ def export(
 
 
 def _shift_classes(
-    model: Any, run: TrainedRun, dataset: Dataset, say: Callable[[str], None]
+    model: Any,
+    run: TrainedRun,
+    dataset: Dataset,
+    source: Bundle | None,
+    say: Callable[[str], None],
 ) -> list[float]:
-    """Put the best offsets into a network with class maps or labels, and return them; else none."""
-    offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
+    """Put offsets into a network with class maps or labels, and return them; else none."""
+    if source is not None:
+        offsets = [float(value) for value in source.manifest.provenance.get("class_offsets", [])]
+        origin = f"from {source.where}"
+    else:
+        offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
+        origin = f"fitted on split {run.data.validation}"
     if offsets:
         add_offsets(model, offsets)
         shown = ", ".join(f"{value:+.2f}" for value in offsets)
-        say(f"offsets of the classes, fitted on split {run.data.validation}: {shown}")
+        say(f"offsets of the classes, {origin}: {shown}")
     return offsets
+
+
+def _check_source(source: Bundle, contract: Contract) -> None:
+    """Refuse to take decisions from a bundle that answers another question."""
+    theirs = source.manifest
+    if (theirs.task, theirs.labels) != (contract.task, contract.labels):
+        raise BundleError(
+            f"{source.where}: its task or labels are not those of {contract.name}; --decision-from "
+            "needs a bundle of the same recipe"
+        )
 
 
 def _versions() -> dict[str, str]:

@@ -33,11 +33,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--force", action="store_true", help="write the bundle even if int8 loses too much"
     )
+    parser.add_argument(
+        "--decision-from",
+        metavar="BUNDLE",
+        help="take temperature, thresholds and offsets from this bundle instead of fitting them, "
+        "for a network that was trained on the validation split too",
+    )
     options = parser.parse_args(arguments)
     if options.calibration_images < 1:
         parser.error("--calibration-images must be at least 1")
+    from rille.bundle import load_bundle
     from rille_export.assemble import ExportOptions, default_say, export
 
+    source = load_bundle(options.decision_from) if options.decision_from else None
     bundle, parity = export(
         options.run,
         options.data,
@@ -46,6 +54,7 @@ def main(arguments: list[str]) -> int:
             calibration_images=options.calibration_images,
             keep_fp32=options.keep_fp32,
             force=options.force,
+            decision_from=source,
         ),
         default_say,
     )

@@ -21,6 +21,11 @@ class Splits:
     train: str
     validation: str
 
+    @property
+    def seen(self) -> bool:
+        """Whether the validation split was trained on, in part or as a whole."""
+        return not set(self.train.split("+")).isdisjoint(self.validation.split("+"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedRun:

@@ -94,6 +94,41 @@ def test_photographs_from_recipe_to_bundle(
     card = loaded.files["MODEL_CARD.md"].decode()
     for heading in ("## Use", "## Scores", "## Made from", "## Licence", "## Recipe"):
         assert heading in card
+    assert "| answered | wrong among them |" in card
+
+
+@pytest.mark.slow
+def test_a_network_trained_on_everything_takes_its_decisions_from_one_that_was_not(
+    rille: Callable[..., int],
+    tiny_photos: Path,
+    msl_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Thresholds fitted on images that a network has seen would be too bold."""
+    part, whole = tmp_path / "part", tmp_path / "whole"
+    words = ["--data", msl_set, "--set", "fit.epochs=1"]
+    assert rille("train", tiny_photos, *words, "--out", part) == 0
+    every = ["--set", "data.train=train+val", "--set", "data.allow_leaks=true"]
+    assert rille("train", tiny_photos, *words, *every, "--out", whole) == 0
+    data = ["--data", msl_set, "--force"]
+    assert rille("export", part, *data, "--out", tmp_path / "a") == 0
+    source = ["--decision-from", tmp_path / "a"]
+    assert rille("export", whole, *data, *source, "--out", tmp_path / "b") == 0
+    one, two = (load_bundle(tmp_path / name) for name in ("a", "b"))
+    assert two.manifest.decision == one.manifest.decision
+    assert two.manifest.provenance["decision_from"] == one.digest
+    assert two.manifest.metrics["selected_on_this_split"] == []
+    assert "`train+val`, which contains" in two.files["MODEL_CARD.md"].decode()
+    for name, split, said in (
+        ("a", "val", False), ("a", "train", True), ("b", "val", True),
+    ):  # fmt: skip
+        capsys.readouterr()
+        assert rille("eval", tmp_path / name, msl_set, "--split", split) == 0
+        assert ("were trained on" in capsys.readouterr().out) is said
+    other = ["--decision-from", "moon-scene", "--out", tmp_path / "c"]
+    assert rille("export", whole, *data, *other) == 4
+    assert "its task or labels are not those of tiny-photos" in capsys.readouterr().err
 
 
 @pytest.mark.slow

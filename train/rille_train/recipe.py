@@ -64,8 +64,12 @@ class DataRecipe:
             raise ValueError("extra_share must be above 0 and below 1")
         if self.sun not in ("", "left", "right"):
             raise ValueError(f"sun must be 'left', 'right' or empty, not {self.sun!r}")
-        if set(self.train.split("+")) & set(self.validation.split("+")):
-            raise ValueError("train and validation must not share a split")
+        shared = set(self.train.split("+")) & set(self.validation.split("+"))
+        if shared and not self.allow_leaks:
+            raise ValueError(
+                "train and validation must not share a split; for a last training on everything: "
+                "data.allow_leaks=true"
+            )
         _one_of("box_mask", self.box_mask, ("ellipse", "rectangle"))
 
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rille.bundle import load_bundle
-from rille.datasets import open_dataset
+from rille.bundle import Bundle, load_bundle
+from rille.datasets import Dataset, open_dataset, samples_of
 from rille.evaluate import Evaluation, evaluate
 from rille.files import write_whole
 from rille.network import Network
@@ -43,10 +43,34 @@ def main(arguments: list[str]) -> int:
         skip_unreadable=options.skip_unreadable,
         progress=_progress if sys.stderr.isatty() else lambda done, total: None,
     )
+    seen = trained_on(bundle, dataset, options.split)
+    result.detail["images_trained_on"] = seen
     print(table(result))
+    if seen:
+        print(
+            f"{seen} of these {result.detail['images']} images were trained on: this says nothing "
+            "about new ones"
+        )
     if options.json is not None:
         write_whole(options.json, json.dumps(result.detail, indent=1) + "\n")
     return 0
+
+
+def trained_on(bundle: Bundle, dataset: Dataset, split: str) -> int:
+    """Return how many images of a split the bundle's network was trained on, by their names.
+
+    Args:
+        bundle: its provenance names data set and splits.
+        dataset: what is scored; another than the one trained on counts as unseen.
+        split: its split.
+    """
+    provenance = bundle.manifest.provenance
+    if provenance.get("dataset") != dataset.name:
+        return 0
+    here = set(dataset.splits())
+    parts = [part for part in str(provenance.get("train_split", "")).split("+") if part in here]
+    known = {sample.path for part in parts for sample in samples_of(dataset, part)}
+    return sum(sample.path in known for sample in samples_of(dataset, split))
 
 
 def _progress(done: int, total: int) -> None:
