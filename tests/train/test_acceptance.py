@@ -21,7 +21,8 @@ T13 balance by class, not by listing order       here; test_targets: sampling_ev
 T14 red is red                                   here; test_preprocess: red_and_blue_stay_...
 T15 scores as defined                            test_metrics: macro_f1_is_over_the_...,
                                                  a_constant_answer_..., shuffled_labels_...,
-                                                 pixels_are_summed_..., wilson_interval_...
+                                                 pixels_are_summed_..., wilson_interval_...;
+                                                 test_statistics: the bootstrap
 """
 
 from __future__ import annotations
