@@ -41,6 +41,8 @@ Place = tuple["NDArray[np.intp]", "NDArray[np.intp]"]
 SIZE_UNIT_PX = 16.0
 """The size outputs are log2 of the width and height over this many network pixels."""
 _KERNEL = np.ones((3, 3), np.uint8)
+_MOST_LOGIT = 300.0
+"""Beyond it exp() of a sum of logits might overflow; no probability can be told from 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class FeatureDecoder:
         self._mask_grid = _Grid.between(variant.input, self._specs[self._role])
         if self._role == "mask":
             self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
+        self._powers = _powers(self._specs[self._role])
         if "centre" in self._specs:
             self._centre_grid = _Grid.between(variant.input, self._specs["centre"])
             self._centre_above = _stored_threshold(
@@ -192,11 +195,17 @@ class FeatureDecoder:
 
     def _probability(self, raw: NDArray[Any], at: Place, value: int) -> NDArray[np.float64]:
         """Return the probability of a mask value at some pixels."""
-        logits = self._specs[self._role].dequantize(raw[at]).astype(np.float64)
+        cells, spec = raw[at], self._specs[self._role]
         if self._role == "mask":
-            return np.asarray(1.0 / (1.0 + np.exp(-logits[:, 0])))
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers[:, value] / powers.sum(axis=1))
+            logits = spec.dequantize(cells[:, 0]).astype(np.float64)
+            return np.asarray(1.0 / (1.0 + np.exp(-logits)))
+        if self._powers is not None:
+            powers = self._powers[cells.view(np.uint8)]
+        else:
+            logits = spec.dequantize(cells).astype(np.float64)
+            powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
+        # A product with ones is the fast way to sum a few columns.
+        return np.asarray(powers[:, value] / (powers @ np.ones(powers.shape[1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +247,15 @@ class _Regions:
         yy = self.mean(y * y) - cy * cy + grid.y**2 / 12
         xy = self.mean(x * y) - cx * cy
         return [ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]) for k in kept]
+
+
+def _powers(spec: TensorSpec) -> NDArray[np.float64] | None:
+    """Return exp(logit) for each number that one byte can store, by that byte; else None."""
+    kind = spec.numpy_dtype
+    if np.dtype(kind).itemsize != 1:
+        return None
+    logits = spec.dequantize(np.arange(256, dtype=np.uint8).view(kind)).astype(np.float64)
+    return np.asarray(np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT)))
 
 
 def _stored_threshold(spec: TensorSpec, probability: float) -> float:
