@@ -26,7 +26,7 @@ from rille.evaluate import Evaluation, evaluate
 from rille.images import decode_image
 from rille.network import Network
 from rille.sim import Descent, build_scene
-from rille_export import calibration, convert
+from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
 from rille_export.offsets import add_offsets, fit_offsets
@@ -46,6 +46,7 @@ class ExportOptions:
         calibration_images: representative samples, 100 to 500 by custom.
         keep_fp32: whether the bundle also carries the float network.
         force: write the bundle although the parity check failed; recorded in the manifest.
+        tune_steps: of tuning for int8, 0 for none; None tunes where int8 loses too much without.
         decision_from: take temperature, thresholds and class offsets from this bundle, of the same
             network trained on less, instead of fitting them on the validation split. For a network
             that has been trained on that split too, on which everything would look too good.
@@ -54,6 +55,7 @@ class ExportOptions:
     calibration_images: int = 240
     keep_fp32: bool = False
     force: bool = False
+    tune_steps: int | None = None
     decision_from: Bundle | None = None
 
 
@@ -88,20 +90,10 @@ def export(
     offsets = _shift_classes(model, run, dataset, source, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
-    forms, gap = _convert(run.contract, model, samples)
-
-    def score(precision: str, decision: Decision) -> Evaluation:
-        say(f"scoring {precision} on split {run.data.validation}")
-        network = _network(replace(run.contract, decision=decision), forms[precision])
-        return evaluate(network, dataset, run.data.validation)
-
-    decision = (
-        fit_decision(run.contract.decision, score("int8", run.contract.decision))
-        if source is None
-        else source.manifest.decision
-    )
-    before, after = score("fp32", decision), score("int8", decision)
-    parity = compare(before, after, decision)
+    made = _attempt(run, model, samples, dataset, options, options.tune_steps or 0, say)
+    if made.parity.failures and options.tune_steps is None:
+        made = _second_attempt(run, model, samples, dataset, options, made, say)
+    decision, parity, after, forms = made.decision, made.parity, made.after, made.forms
     if parity.failures and not options.force:
         raise CheckFailedError(
             f"{run.contract.name}: int8 loses too much, no bundle written: "
@@ -111,7 +103,8 @@ def export(
     provenance = {
         **run.provenance,
         "calibration": {"split": run.data.train, "images": len(samples)},
-        "largest_gap_keras_fp32": gap,
+        "tuned_for_int8_steps": made.steps,
+        "largest_gap_keras_fp32": made.gap,
         "class_offsets": offsets,
         "decision_from": source.digest if source else None,
         "parity_failures": list(parity.failures),
@@ -172,6 +165,79 @@ def _versions() -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """A quantised network beside its float form.
+
+    Attributes:
+        forms: both, by precision.
+        gap: largest difference between Keras and fp32.
+        decision: what both decide by.
+        after: scores in int8.
+        parity: the comparison.
+        steps: of tuning for int8.
+    """
+
+    forms: dict[str, _Form]
+    gap: float
+    decision: Decision
+    after: Evaluation
+    parity: Parity
+    steps: int
+
+
+def _attempt(
+    run: TrainedRun,
+    model: Any,
+    samples: list[Any],
+    dataset: Dataset,
+    options: ExportOptions,
+    steps: int,
+    say: Callable[[str], None],
+) -> _Attempt:
+    """Convert, decide and compare, after so many steps of tuning for int8."""
+    forms, gap = _convert(run.contract, model, samples, steps, say)
+
+    def score(precision: str, decision: Decision) -> Evaluation:
+        say(f"scoring {precision} on split {run.data.validation}")
+        network = _network(replace(run.contract, decision=decision), forms[precision])
+        return evaluate(network, dataset, run.data.validation)
+
+    source = options.decision_from
+    decision = (
+        fit_decision(run.contract.decision, score("int8", run.contract.decision))
+        if source is None
+        else source.manifest.decision
+    )
+    before, after = score("fp32", decision), score("int8", decision)
+    return _Attempt(
+        forms=forms,
+        gap=gap,
+        decision=decision,
+        after=after,
+        parity=compare(before, after, decision),
+        steps=steps,
+    )
+
+
+def _second_attempt(
+    run: TrainedRun,
+    model: Any,
+    samples: list[Any],
+    dataset: Dataset,
+    options: ExportOptions,
+    first: _Attempt,
+    say: Callable[[str], None],
+) -> _Attempt:
+    """Tune for int8 and try again, where a network can be tuned."""
+    say(f"int8 loses too much as it is: {'; '.join(first.parity.failures)}")
+    try:
+        return _attempt(run, model, samples, dataset, options, tune.STEPS, say)
+    except BundleError as wrong:
+        say(str(wrong))
+        return first
+
+
 @dataclass(frozen=True)
 class _Form:
     """A converted network."""
@@ -180,14 +246,17 @@ class _Form:
     variant: Variant
 
 
-def _convert(contract: Contract, model: Any, samples: list[Any]) -> tuple[dict[str, _Form], float]:
+def _convert(
+    contract: Contract, model: Any, samples: list[Any], steps: int, say: Callable[[str], None]
+) -> tuple[dict[str, _Form], float]:
     """Convert to fp32 and int8; return them and the largest gap between Keras and fp32."""
     tensors = calibration.inputs(contract, (1, *model.input_shape[1:]), samples)
     content = {"fp32": convert.to_tflite(model)}
     gap = convert.largest_gap(model, content["fp32"], tensors[:8])
     if not gap <= _KERAS_TOLERANCE:
         raise CheckFailedError(f"{contract.name}: fp32 TFLite differs from Keras by {gap:.3g}")
-    content["int8"] = convert.to_tflite(model, tensors)
+    small = tune.tuned(model, tensors, steps, say) if steps else model
+    content["int8"] = convert.to_tflite(small, tensors)
     forms = {
         p: _Form(data, convert.describe_variant(data, _MODEL[p], p)) for p, data in content.items()
     }

@@ -34,6 +34,13 @@ def main(arguments: list[str]) -> int:
         "--force", action="store_true", help="write the bundle even if int8 loses too much"
     )
     parser.add_argument(
+        "--tune",
+        type=int,
+        metavar="STEPS",
+        help="tune biases so that int8 answers as float does; 0 never (default: where int8 loses "
+        "too much without)",
+    )
+    parser.add_argument(
         "--decision-from",
         metavar="BUNDLE",
         help="take temperature, thresholds and offsets from this bundle instead of fitting them, "
@@ -42,6 +49,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.calibration_images < 1:
         parser.error("--calibration-images must be at least 1")
+    if options.tune is not None and options.tune < 0:
+        parser.error("--tune must be at least 0")
     from rille.bundle import load_bundle
     from rille_export.assemble import ExportOptions, default_say, export
 
@@ -54,6 +63,7 @@ def main(arguments: list[str]) -> int:
             calibration_images=options.calibration_images,
             keep_fp32=options.keep_fp32,
             force=options.force,
+            tune_steps=options.tune,
             decision_from=source,
         ),
         default_say,

@@ -1,10 +1,15 @@
-"""Quantisation-aware fine-tuning: a network learns to answer in int8 as it did in float.
+"""Quantisation-aware fine-tuning of biases: a network learns to answer in int8 as it did in float.
 
 The teacher is the float network, the student the same network with batch normalisation folded into
 its convolutions and with the rounding of int8 in its forward pass: weights symmetric for each
 output channel, tensors between layers affine over the range they had on the calibration images
 (Jacob et al. 2018; gradients pass the rounding straight through). No label is needed, so the same
 few hundred training images serve every task.
+
+Only biases are tuned. What rounding does to a network is above all to move the mean of its channels
+(Nagel et al. 2019), a bias takes that back, and so few numbers cannot learn the images by heart: on
+moon-scene a minute of it halves the gap between int8 and float on images that were not shown, where
+tuning all weights makes it no smaller.
 """
 
 from __future__ import annotations
@@ -30,7 +35,9 @@ _PASSING = (
     keras.layers.Flatten,
     keras.layers.Dropout,
 )
-_BATCH, _RATE = 8, 5e-5
+_BATCH, _RATE = 8, 5e-4
+STEPS = 120
+"""Enough for the gap to stop shrinking on the networks that come with rille."""
 Say = Callable[[str], None]
 
 
@@ -52,21 +59,23 @@ class Folded(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes no ty
 
     def start(self, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
         """Make the weights, with these values."""
+        if self.rounded:
+            axes = (0, 1) if self.kind == "depthwise" else tuple(range(kernel.ndim - 1))
+            step = np.maximum(np.abs(kernel).max(axis=axes, keepdims=True) / 127.0, 1e-12)
+            kernel = np.round(kernel / step) * step
         for name, value in (("kernel", kernel), ("bias", bias)):
-            start = keras.initializers.Constant(value)
-            setattr(self, name, self.add_weight(shape=value.shape, initializer=start, name=name))
+            start, tuned = keras.initializers.Constant(value), name == "bias"
+            weight = self.add_weight(
+                shape=value.shape, initializer=start, name=name, trainable=tuned
+            )
+            setattr(self, name, weight)
 
     def call(self, x: Any) -> Any:
         """Return the layer's output before any activation."""
-        kernel = ops.convert_to_tensor(self.kernel)
-        if self.rounded:
-            axes = (0, 1) if self.kind == "depthwise" else tuple(range(len(kernel.shape) - 1))
-            step = ops.stop_gradient(ops.max(ops.abs(kernel), axis=axes, keepdims=True)) / 127.0
-            kernel = _rounded(kernel, ops.maximum(step, 1e-12))
         if self.kind == "dense":
-            return ops.matmul(x, kernel) + self.bias
+            return ops.matmul(x, self.kernel) + self.bias
         run = ops.depthwise_conv if self.kind == "depthwise" else ops.conv
-        return run(x, kernel, strides=self.strides, padding=self.padding) + self.bias
+        return run(x, self.kernel, strides=self.strides, padding=self.padding) + self.bias
 
 
 class Rounded(keras.layers.Layer):  # type: ignore[misc]
@@ -88,16 +97,13 @@ class Rounded(keras.layers.Layer):  # type: ignore[misc]
         return _rounded(ops.clip(x, self.low, self.high), self.step)
 
 
-def tuned(
-    model: Any, images: Sequence[NDArray[np.float32]], steps: int, seed: int, say: Say
-) -> Any:
+def tuned(model: Any, images: Sequence[NDArray[np.float32]], steps: int, say: Say) -> Any:
     """Return a float network whose int8 form answers as the given one does in float.
 
     Args:
         model: float32 Keras model from one input to a dict of outputs.
         images: (1, h, w, c) network inputs to learn from.
         steps: number of steps with batches of 8.
-        seed: of the order of the images.
         say: called with a line before and after.
 
     Raises:
@@ -114,14 +120,16 @@ def tuned(
     optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
     student.compile(optimizer, loss=dict.fromkeys(model.output, "mse"))
     spread = _spread(model, images)
-    for x, answers in _batches(model, images, steps, seed):
+    for x, answers in _batches(model, images, steps):
         # Outputs of every kind count alike: as shares of how much each varies.
         weights = {role: np.full(len(x), 1.0 / spread[role]) for role in answers}
         student.train_on_batch(x, answers, sample_weight=weights)
     after = _distance(model, student, images[:32])
     say(f"distance to the float answers: {before:.3f} before, {after:.3f} after")
     plain = rebuilt(model, None)
-    plain.set_weights(student.get_weights())
+    for layer in plain.layers:
+        if isinstance(layer, Folded):
+            layer.bias.assign(student.get_layer(layer.name).bias)
     return plain
 
 
@@ -229,10 +237,10 @@ def _ranges(model: Any, images: Sequence[NDArray[np.float32]]) -> dict[str, tupl
 
 
 def _batches(
-    model: Any, images: Sequence[NDArray[np.float32]], steps: int, seed: int
+    model: Any, images: Sequence[NDArray[np.float32]], steps: int
 ) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
     """Yield inputs, half of them mirrored, and what the float network answers."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     for _ in range(steps):
         chosen = rng.choice(len(images), min(_BATCH, len(images)), replace=False)
         x = np.concatenate([images[k][:, :, :: rng.choice((1, -1))] for k in chosen])

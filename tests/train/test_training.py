@@ -112,12 +112,14 @@ def test_a_network_trained_on_everything_takes_its_decisions_from_one_that_was_n
     every = ["--set", "data.train=train+val", "--set", "data.allow_leaks=true"]
     assert rille("train", tiny_photos, *words, *every, "--out", whole) == 0
     data = ["--data", msl_set, "--force"]
-    assert rille("export", part, *data, "--out", tmp_path / "a") == 0
+    assert rille("export", part, *data, "--tune", 3, "--out", tmp_path / "a") == 0
+    assert "tuning for int8 on 24 images: 3 steps" in capsys.readouterr().err
     source = ["--decision-from", tmp_path / "a"]
     assert rille("export", whole, *data, *source, "--out", tmp_path / "b") == 0
     one, two = (load_bundle(tmp_path / name) for name in ("a", "b"))
     assert two.manifest.decision == one.manifest.decision
     assert two.manifest.provenance["decision_from"] == one.digest
+    assert one.manifest.provenance["tuned_for_int8_steps"] == 3
     assert two.manifest.metrics["selected_on_this_split"] == []
     assert "`train+val`, which contains" in two.files["MODEL_CARD.md"].decode()
     for name, split, said in (

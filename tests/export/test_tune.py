@@ -1,0 +1,131 @@
+"""Tuning for int8: the student is the network, and learns to answer as the float network did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the export extra is not installed")
+
+import keras
+
+from rille.backends.litert import LiteRtBackend
+from rille.errors import BundleError
+from rille_export import convert, tune
+from rille_train.models.crater_unet import crater_unet
+from rille_train.models.scene_unet import scene_unet
+
+
+def stirred(model: Any, seed: int = 0) -> Any:
+    """Give every batch normalisation statistics of its own."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            n = int(layer.gamma.shape[0])
+            layer.set_weights(
+                [rng.uniform(0.5, 1.5, n), *rng.normal(0, 0.2, (2, n)), rng.uniform(0.5, 2, n)]
+            )
+    return model
+
+
+def images(model: Any, count: int, seed: int = 1) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(0, 1, (1, *model.input_shape[1:])).astype(np.float32) for _ in range(count)]
+
+
+def small() -> Any:
+    """Every kind of layer that is folded, with weights that int8 holds badly."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((16, 16, 3), name="input")
+    x = image
+    for width in (8, 16, 16):
+        x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))
+        x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU(6.0)(x))
+    model = keras.Model(image, {"logits": keras.layers.Dense(3, name="logits")(x)})
+    rng = np.random.default_rng(5)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            kernel = layer.get_weights()[0]
+            # One tap far larger than the rest leaves few of the 255 steps for them.
+            kernel[1, 1] *= rng.uniform(20, 60, kernel.shape[2:])
+            layer.set_weights([kernel])
+    return stirred(model, 7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["small", "craters", "scenes"])
+def test_folding_changes_nothing(name: str) -> None:
+    keras.config.set_dtype_policy("float32")
+    if name == "small":
+        model = small()
+    elif name == "craters":
+        model = stirred(crater_unet((64, 64, 1), (4, 8), True))
+    else:
+        model = stirred(scene_unet((64, 64, 3), 3, (4, 6, 8, 8)))
+    if "light" in model.output:
+        outputs = {role: t for role, t in model.output.items() if role != "light"}
+        model = keras.Model(model.input, outputs)
+    plain = tune.rebuilt(model, None)
+    assert not any(isinstance(x, keras.layers.BatchNormalization) for x in plain.layers)
+    for x in images(model, 3):
+        before, after = model.predict_on_batch(x), plain.predict_on_batch(x)
+        for role in before:
+            np.testing.assert_allclose(
+                after[role], before[role], atol=2e-4 * np.abs(before[role]).max()
+            )
+
+
+def in_int8(model: Any, shown: list[Any], asked: list[Any]) -> list[Any]:
+    """Return what the converted network answers."""
+    content = convert.to_tflite(model, shown)
+    variant = convert.describe_variant(content, "model.int8.tflite", "int8")
+    backend, taken = LiteRtBackend(content, variant, threads=1), variant.input
+    answers = []
+    for x in asked:
+        stored = np.clip(np.round(x / taken.scale) + taken.zero_point, -128, 127).astype(np.int8)
+        answers.append(variant.outputs["logits"].tensor.dequantize(backend.infer(stored)["logits"]))
+    return answers
+
+
+def gap(here: list[Any], there: list[Any]) -> float:
+    return float(np.square(np.array(here) - np.array(there)).mean())
+
+
+@pytest.mark.slow
+def test_the_student_rounds_as_the_converted_network_does() -> None:
+    """Against the converter's own arithmetic: what is left is far less than what rounding costs."""
+    keras.config.set_dtype_policy("float32")
+    model = small()
+    seen = images(model, 40)
+    student = tune.rebuilt(model, tune._ranges(model, seen))
+    answers = in_int8(model, seen, seen)
+    exact, rounded = ([m.predict_on_batch(x)["logits"] for x in seen] for m in (model, student))
+    assert gap(answers, rounded) < 0.35 * gap(answers, exact)
+
+
+@pytest.mark.slow
+def test_tuning_brings_int8_closer_to_float_on_images_not_shown() -> None:
+    keras.config.set_dtype_policy("float32")
+    model = small()
+    shown, fresh = images(model, 60), images(model, 40, seed=9)
+    said: list[str] = []
+    tuned = tune.tuned(model, shown, 60, said.append)
+    assert len(said) == 2
+    exact = [model.predict_on_batch(x)["logits"] for x in fresh]
+    before, after = (gap(in_int8(m, shown, fresh), exact) for m in (model, tuned))
+    assert after < 0.8 * before
+    again = tune.tuned(model, shown, 60, said.append)
+    for one, two in zip(tuned.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_networks_inside_networks_are_refused() -> None:
+    image = keras.Input((16, 16, 3))
+    outer = keras.Model(image, {"logits": small()(image)["logits"]})
+    with pytest.raises(BundleError, match="cannot be tuned for int8"):
+        tune.tuned(outer, images(outer, 1), 1, print)
