@@ -16,25 +16,22 @@ import numpy as np
 import tensorflow as tf
 
 import rille
-from rille.backends.litert import LiteRtBackend
 from rille.bundle import Bundle, file_entries, write_bundle
-from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest, Variant
+from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest
 from rille.datasets import Dataset, open_dataset, samples_of
 from rille.datasets.readable import readable
 from rille.errors import BundleError, CheckFailedError
 from rille.evaluate import Evaluation, evaluate
 from rille.images import decode_image
-from rille.network import Network
 from rille.sim import Descent, build_scene
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
+from rille_export.forms import FLOAT, Form, chosen_forms, make_forms, quantised
 from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
 
-_KERAS_TOLERANCE = 1e-3
-_MODEL = {"fp32": "model.fp32.tflite", "int8": "model.int8.tflite"}
 _GOLDEN = "golden.png"
 
 
@@ -44,7 +41,7 @@ class ExportOptions:
 
     Attributes:
         calibration_images: representative samples, 100 to 500 by custom.
-        keep_fp32: whether the bundle also carries the float network.
+        targets: forms that the bundle shall carry; see `rille_export.forms`.
         force: write the bundle although the parity check failed; recorded in the manifest.
         tune_steps: of tuning for int8, 0 for none; None tunes where int8 loses too much without.
         decision_from: take temperature, thresholds and class offsets from this bundle, of the same
@@ -53,7 +50,7 @@ class ExportOptions:
     """
 
     calibration_images: int = 240
-    keep_fp32: bool = False
+    targets: tuple[str, ...] = ("tflite-int8",)
     force: bool = False
     tune_steps: int | None = None
     decision_from: Bundle | None = None
@@ -61,7 +58,7 @@ class ExportOptions:
 
 def export(
     folder: Path, root: Path, out: Path, options: ExportOptions, say: Callable[[str], None]
-) -> tuple[Bundle, Parity]:
+) -> tuple[Bundle, dict[str, Parity]]:
     """Export a finished training run to a bundle.
 
     Args:
@@ -70,6 +67,9 @@ def export(
         out: the bundle's folder.
         options: how.
         say: called with a line at each step.
+
+    Returns:
+        The bundle, and each form's comparison with the float network.
 
     Raises:
         BundleError: the run cannot be read or converted.
@@ -90,14 +90,15 @@ def export(
     offsets = _shift_classes(model, run, dataset, source, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
-    made = _attempt(run, model, samples, dataset, options, options.tune_steps or 0, say)
-    if made.parity.failures and options.tune_steps is None:
-        made = _second_attempt(run, model, samples, dataset, options, made, say)
-    decision, parity, after, forms = made.decision, made.parity, made.after, made.forms
-    if parity.failures and not options.force:
+    task = _Task(run=run, model=model, dataset=dataset, samples=samples, options=options, say=say)
+    made = _attempt(task, options.tune_steps or 0)
+    if made.failures and options.tune_steps is None:
+        made = _second_attempt(task, made)
+    if made.failures and not options.force:
+        tables = "\n".join(f"{form}:\n{made.parity[form].table()}" for form in made.failing)
         raise CheckFailedError(
-            f"{run.contract.name}: int8 loses too much, no bundle written: "
-            f"{'; '.join(parity.failures)}\n{parity.table()}\n"
+            f"{run.contract.name}: quantised, it loses too much, no bundle written: "
+            f"{'; '.join(made.failures)}\n{tables}\n"
             "try more calibration images, or --force to write it all the same"
         )
     provenance = {
@@ -107,23 +108,23 @@ def export(
         "largest_gap_keras_fp32": made.gap,
         "class_offsets": offsets,
         "decision_from": source.digest if source else None,
-        "parity_failures": list(parity.failures),
-        "forced": bool(parity.failures),
+        "parity_failures": made.failures,
+        "forced": bool(made.failures),
         **_versions(),
     }
-    contract = replace(run.contract, decision=decision)
-    card = model_card(
-        contract, provenance, parity, after, {p: len(form.content) for p, form in forms.items()}
-    )
-    kept = {p: forms[p] for p in (("int8", "fp32") if options.keep_fp32 else ("int8",))}
+    contract = replace(run.contract, decision=made.decision)
+    kept = {name: made.forms[name] for name in made.parity}
+    sizes = {name: len(form.content) for name, form in kept.items()}
+    after = made.after[made.first]
+    card = model_card(contract, provenance, made.parity, after, sizes)
     metrics = {
         "split": run.data.validation,
         "trained_on_this_split": run.data.seen,
         "selected_on_this_split": [] if source else _selected(after),
-        "parity": parity.to_json(),
-        "int8": after.detail,
+        "parity": {name: parity.to_json() for name, parity in made.parity.items()},
+        made.first: after.detail,
     }
-    return _write(out, contract, kept, card, metrics, provenance), parity
+    return _write(out, contract, kept, card, metrics, provenance), made.parity
 
 
 def _shift_classes(
@@ -166,128 +167,119 @@ def _versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What is exported, and how: everything that an attempt needs."""
+
+    run: TrainedRun
+    model: Any
+    dataset: Dataset
+    samples: list[Any]
+    options: ExportOptions
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Attempt:
-    """A quantised network beside its float form.
+    """A network in the forms asked for, beside its float form.
 
     Attributes:
-        forms: both, by precision.
-        gap: largest difference between Keras and fp32.
-        decision: what both decide by.
-        after: scores in int8.
-        parity: the comparison.
+        forms: all of them by name, the float one among them.
+        first: the form that decisions were fitted on, if any were.
+        gap: largest difference between Keras and a float form.
+        decision: what all decide by.
+        after: scores of each form asked for.
+        parity: its comparison with the float form.
         steps: of tuning for int8.
     """
 
-    forms: dict[str, _Form]
+    forms: dict[str, Form]
+    first: str
     gap: float
     decision: Decision
-    after: Evaluation
-    parity: Parity
+    after: dict[str, Evaluation]
+    parity: dict[str, Parity]
     steps: int
 
+    @property
+    def failing(self) -> list[str]:
+        """The forms that lose too much."""
+        return [form for form, parity in self.parity.items() if parity.failures]
 
-def _attempt(
-    run: TrainedRun,
-    model: Any,
-    samples: list[Any],
-    dataset: Dataset,
-    options: ExportOptions,
-    steps: int,
-    say: Callable[[str], None],
-) -> _Attempt:
+    @property
+    def failures(self) -> list[str]:
+        """What is beyond its limit, in words."""
+        return [f"{form}: {why}" for form in self.failing for why in self.parity[form].failures]
+
+
+def _attempt(task: _Task, steps: int) -> _Attempt:
     """Convert, decide and compare, after so many steps of tuning for int8."""
-    forms, gap = _convert(run.contract, model, samples, steps, say)
+    run, wanted = task.run, chosen_forms(task.options.targets)
+    shape = (1, *task.model.input_shape[1:])
+    tensors = calibration.inputs(run.contract, shape, task.samples)
+    forms, gap = make_forms(run.contract, task.model, tensors, wanted, steps, task.say)
 
-    def score(precision: str, decision: Decision) -> Evaluation:
-        say(f"scoring {precision} on split {run.data.validation}")
-        network = _network(replace(run.contract, decision=decision), forms[precision])
-        return evaluate(network, dataset, run.data.validation)
+    def score(form: str, decision: Decision) -> Evaluation:
+        task.say(f"scoring {form} on split {run.data.validation}")
+        network = forms[form].network(replace(run.contract, decision=decision))
+        return evaluate(network, task.dataset, run.data.validation)
 
-    source = options.decision_from
+    source = task.options.decision_from
+    first = min(wanted, key=lambda form: (form != "tflite-int8", wanted.index(form)))
     decision = (
-        fit_decision(run.contract.decision, score("int8", run.contract.decision))
+        fit_decision(run.contract.decision, score(first, run.contract.decision))
         if source is None
         else source.manifest.decision
     )
-    before, after = score("fp32", decision), score("int8", decision)
+    before = score(FLOAT, decision)
+    after = {form: before if form == FLOAT else score(form, decision) for form in wanted}
     return _Attempt(
         forms=forms,
+        first=first,
         gap=gap,
         decision=decision,
         after=after,
-        parity=compare(before, after, decision),
+        parity={form: compare(before, scores, decision) for form, scores in after.items()},
         steps=steps,
     )
 
 
-def _second_attempt(
-    run: TrainedRun,
-    model: Any,
-    samples: list[Any],
-    dataset: Dataset,
-    options: ExportOptions,
-    first: _Attempt,
-    say: Callable[[str], None],
-) -> _Attempt:
-    """Tune for int8 and try again, where a network can be tuned."""
-    say(f"int8 loses too much as it is: {'; '.join(first.parity.failures)}")
-    try:
-        return _attempt(run, model, samples, dataset, options, tune.STEPS, say)
-    except BundleError as wrong:
-        say(str(wrong))
+def _second_attempt(task: _Task, first: _Attempt) -> _Attempt:
+    """Tune for int8 and try again, where integers are to blame and the network can be tuned."""
+    if not any(quantised(form) for form in first.failing):
         return first
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A converted network."""
-
-    content: bytes
-    variant: Variant
-
-
-def _convert(
-    contract: Contract, model: Any, samples: list[Any], steps: int, say: Callable[[str], None]
-) -> tuple[dict[str, _Form], float]:
-    """Convert to fp32 and int8; return them and the largest gap between Keras and fp32."""
-    tensors = calibration.inputs(contract, (1, *model.input_shape[1:]), samples)
-    content = {"fp32": convert.to_tflite(model)}
-    gap = convert.largest_gap(model, content["fp32"], tensors[:8])
-    if not gap <= _KERAS_TOLERANCE:
-        raise CheckFailedError(f"{contract.name}: fp32 TFLite differs from Keras by {gap:.3g}")
-    small = tune.tuned(model, tensors, steps, say) if steps else model
-    content["int8"] = convert.to_tflite(small, tensors)
-    forms = {
-        p: _Form(data, convert.describe_variant(data, _MODEL[p], p)) for p, data in content.items()
-    }
-    return forms, gap
+    task.say(f"loses too much as it is: {'; '.join(first.failures)}")
+    try:
+        return _attempt(task, tune.STEPS)
+    except BundleError as wrong:
+        task.say(str(wrong))
+        return first
 
 
 def _write(
     out: Path,
     contract: Contract,
-    forms: dict[str, _Form],
+    forms: dict[str, Form],
     card: str,
     metrics: dict[str, Any],
     provenance: dict[str, Any],
 ) -> Bundle:
     """Render the golden image, note what each network answers to it, and write the bundle."""
-    _, height, width, _ = forms["int8"].variant.input.shape
+    _, height, width, _ = next(iter(forms.values())).variant.input.shape
     # A rendered image, in which nobody can hold rights.
     pixels, _ = Descent(build_scene(11), 11, width, height, 100).frame(40)
     good, picture = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert good
     files = {"MODEL_CARD.md": card.encode(), _GOLDEN: picture.tobytes()}
     variants = {}
-    for precision, form in forms.items():
-        network = _network(contract, form)
+    for key, form in forms.items():
+        network = form.network(contract)
         tensor, _ = network.preprocessor(decode_image(files[_GOLDEN], _GOLDEN))
         golden = {}
         for role, values in network.backend.infer(tensor).items():
-            golden[role] = f"golden.{precision}.{role}.bin"
+            golden[role] = f"golden.{key}.{role}.bin"
             files[golden[role]] = np.ascontiguousarray(values).tobytes()
         files[form.variant.file] = form.content
-        variants[f"tflite-{precision}"] = replace(form.variant, golden=golden)
+        variants[key] = replace(form.variant, golden=golden)
     manifest = Manifest(
         **{f.name: getattr(contract, f.name) for f in fields(Contract)},
         schema=SCHEMA,
@@ -298,10 +290,6 @@ def _write(
         provenance=provenance,
     )
     return write_bundle(out, manifest, files)
-
-
-def _network(contract: Contract, form: _Form) -> Network:
-    return Network(contract, form.variant, LiteRtBackend(form.content, form.variant, threads=2))
 
 
 def _selected(after: Evaluation) -> list[str]:

@@ -12,7 +12,7 @@ from rille_export.parity import Parity
 def model_card(
     contract: Contract,
     provenance: dict[str, Any],
-    parity: Parity,
+    parity: dict[str, Parity],
     after: Evaluation,
     sizes: dict[str, int],
 ) -> str:
@@ -21,9 +21,9 @@ def model_card(
     Args:
         contract: name, labels, decision.
         provenance: where the weights come from.
-        parity: float against int8.
-        after: scores of the int8 network.
-        sizes: precision -> bytes of the model file.
+        parity: form -> its comparison with float.
+        after: scores of the first form.
+        sizes: form -> bytes of the model file.
     """
     d = after.detail
     parts = [
@@ -52,7 +52,7 @@ def model_card(
             for extra in provenance.get("extra", [])
         ),
         f"- network: {provenance['parameters']:,} parameters; "
-        + ", ".join(f"{precision} {size / 1e6:.2f} MB" for precision, size in sizes.items()),
+        + ", ".join(f"{form} {size / 1e6:.2f} MB" for form, size in sizes.items()),
         f"- trained with {provenance['trained_with']}, {provenance['trained_on']}",
         f"- exported with {provenance['exported_with']}, {provenance['exported_on']}; calibrated "
         f"on {provenance['calibration']['images']} training images",
@@ -80,14 +80,18 @@ def _standing(provenance: dict[str, Any], split: str) -> str:
     return f"The network was fitted on split `{trained}` alone; {fitted}flatter a little."
 
 
-def _score_table(parity: Parity) -> str:
+def _score_table(parities: dict[str, Parity]) -> str:
+    forms, first = list(parities), next(iter(parities.values()))
     rows = [
-        f"| {name} | {value:.4f} | {parity.after[name]:.4f} |"
-        for name, value in parity.before.items()
+        f"| {name} | {value:.4f} | "
+        + " | ".join(f"{parity.after[name]:.4f}" for parity in parities.values())
+        + " |"
+        for name, value in first.before.items()
     ]
-    if parity.agreement is not None:
-        rows.append(f"| same answer | | {parity.agreement:.4f} |")
-    return "\n".join(["| | fp32 | int8 |", "|---|---|---|", *rows])
+    if first.agreement is not None:
+        same = " | ".join(f"{parity.agreement:.4f}" for parity in parities.values())
+        rows.append(f"| same answer | | {same} |")
+    return "\n".join([f"| | float | {' | '.join(forms)} |", "|---" * (2 + len(forms)) + "|", *rows])
 
 
 def _details(after: Evaluation) -> list[str]:

@@ -28,7 +28,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--calibration-images", type=int, default=240, metavar="N")
     parser.add_argument(
-        "--keep-fp32", action="store_true", help="put the float network into the bundle as well"
+        "--target",
+        action="append",
+        dest="targets",
+        metavar="FORM",
+        help="what the bundle shall carry (default: tflite-int8); may be repeated: tflite-fp32, "
+        "tflite-fp16, tflite-int8, tflite-int16x8, onnx-fp32, onnx-fp16, onnx-int8; tensorrt for "
+        "the two ONNX forms that an engine is built from",
     )
     parser.add_argument(
         "--force", action="store_true", help="write the bundle even if int8 loses too much"
@@ -61,14 +67,16 @@ def main(arguments: list[str]) -> int:
         options.out or options.run / "bundle",
         ExportOptions(
             calibration_images=options.calibration_images,
-            keep_fp32=options.keep_fp32,
+            targets=tuple(options.targets or ("tflite-int8",)),
             force=options.force,
             tune_steps=options.tune,
             decision_from=source,
         ),
         default_say,
     )
-    print(parity.table())
+    for form, comparison in parity.items():
+        print(f"{form}, {len(bundle.files[bundle.manifest.variants[form].file]) / 1e6:.2f} MB")
+        print(comparison.table())
     size = sum(map(len, bundle.files.values())) / 1e6
     sys.stderr.write(f"wrote {bundle.where} ({size:.2f} MB), digest {bundle.digest}\n")
     return 0

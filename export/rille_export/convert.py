@@ -12,7 +12,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rille.backends import Backend
 from rille.backends.litert import describe
 from rille.bundle.manifest import OutputEntry, Variant
 from rille.errors import BundleError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_INTEGERS = {
+    "int8": (tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8),
+    "int16x8": (
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        tf.int16,
+    ),
+}
 
 
 def load_model(path: Path) -> Any:
@@ -45,39 +55,46 @@ def load_model(path: Path) -> Any:
     return model
 
 
-def to_tflite(model: Any, calibration: Iterable[NDArray[np.float32]] | None = None) -> bytes:
+def to_tflite(
+    model: Any, precision: str = "fp32", calibration: Iterable[NDArray[np.float32]] = ()
+) -> bytes:
     """Convert a model with a dict of outputs.
 
     Args:
         model: float32 Keras model with one input.
-        calibration: (1, h, w, c) inputs for full int8, input and outputs included; None for fp32.
+        precision: "fp32"; "fp16", weights of half precision; "int8", input and outputs included; or
+            "int16x8", weights of 8 bits and everything else of 16.
+        calibration: (1, h, w, c) inputs, for the ranges of integers.
 
     Raises:
-        BundleError: TensorFlow cannot convert it, or what comes out lacks weights or is not int8
-            throughout.
+        BundleError: TensorFlow cannot convert it, or what comes out lacks weights or is not of
+            integers throughout.
     """
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         model.export(folder, verbose=False, input_signature=signature)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if calibration is not None:
+        if precision == "fp16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        elif precision in _INTEGERS:
             samples = list(calibration)
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([sample] for sample in samples)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = tf.int8
-            converter.inference_output_type = tf.int8
+            operations, kind = _INTEGERS[precision]
+            converter.target_spec.supported_ops = [operations]
+            converter.inference_input_type = converter.inference_output_type = kind
         try:
             content: bytes = converter.convert()
         except Exception as wrong:  # the converter raises its own, unexported types
             reason = str(wrong).strip().splitlines()[0][:200]
             raise BundleError(f"{model.name}: TensorFlow cannot convert it ({reason})") from None
-    check_operations(content, int8=calibration is not None)
+    check_operations(content, integer=precision in _INTEGERS)
     return content
 
 
-def check_operations(content: bytes, *, int8: bool) -> None:
-    """Refuse a converted network that still refers to variables, or computes in float when int8.
+def check_operations(content: bytes, *, integer: bool) -> None:
+    """Refuse a converted network that still refers to variables, or has floats it shall not have.
 
     Raises:
         BundleError: names the offending tensor.
@@ -87,16 +104,29 @@ def check_operations(content: bytes, *, int8: bool) -> None:
         kind = np.dtype(tensor["dtype"]).name if tensor["dtype"] is not None else "resource"
         if kind in ("resource", "object", "void"):
             raise BundleError(f"conversion lost weights: {tensor['name']} is a variable")
-        if int8 and kind.startswith("float"):
+        if integer and kind.startswith("float"):
             raise BundleError(f"not fully quantised: {tensor['name']} is {kind}")
 
 
-def describe_variant(content: bytes, file: str, precision: str) -> Variant:
-    """Return the manifest entry of a converted network; outputs go by their signature names."""
+def describe_variant(
+    content: bytes, file: str, precision: str, roles: Sequence[str] = ()
+) -> Variant:
+    """Return the manifest entry of a converted network; outputs go by their signature names.
+
+    Args:
+        content, file, precision: of the network.
+        roles: names that the signature must have.
+
+    Raises:
+        BundleError: a role has no output.
+    """
     interpreter = _interpreter(content)
     signature = interpreter.get_signature_runner()
     outputs = interpreter.get_output_details()
     place = {details["index"]: position for position, details in enumerate(outputs)}
+    missing = set(roles) - signature.get_output_details().keys()
+    if missing:
+        raise BundleError(f"{file}: has no output {min(missing)!r}")
     return Variant(
         file=file,
         target="tflite",
@@ -109,13 +139,12 @@ def describe_variant(content: bytes, file: str, precision: str) -> Variant:
     )
 
 
-def largest_gap(model: Any, content: bytes, samples: list[NDArray[np.float32]]) -> float:
-    """Return the largest difference between Keras and the fp32 network over some inputs."""
-    run = _interpreter(content).get_signature_runner()
+def largest_gap(model: Any, engine: Backend, samples: Sequence[NDArray[np.float32]]) -> float:
+    """Return the largest difference between Keras and an fp32 network over some inputs."""
     worst = 0.0
     for sample in samples:
         expected = model.predict_on_batch(sample)
-        for role, values in run(input=sample).items():
+        for role, values in engine.infer(sample).items():
             worst = max(worst, float(np.abs(np.asarray(expected[role]) - values).max()))
     return worst
 
@@ -129,7 +158,7 @@ def _interpreter(content: bytes) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """Keep TensorFlow's export and conversion chatter off the terminal."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     tf.get_logger().setLevel("ERROR")

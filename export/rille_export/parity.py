@@ -43,7 +43,7 @@ class Parity:
 
     def table(self) -> str:
         """Return the comparison as lines of text."""
-        lines = [f"{'':18s} {'fp32':>8s} {'int8':>8s} {'change':>8s} {'limit':>8s}"]
+        lines = [f"{'':18s} {'float':>8s} {'here':>8s} {'change':>8s} {'limit':>8s}"]
         for name, value in self.before.items():
             limit = f"{-_LIMITS[name]:8.3f}" if name in _LIMITS else ""
             after = self.after[name]
@@ -54,7 +54,7 @@ class Parity:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, for the manifest."""
-        return {"fp32": self.before, "int8": self.after, "agreement": self.agreement}
+        return {"float": self.before, "here": self.after, "agreement": self.agreement}
 
 
 def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity:

@@ -56,11 +56,12 @@ class EngineConfig:
     """The inference engine.
 
     Attributes:
-        backend: "litert", or what an installed package adds.
+        backend: "litert", "onnxruntime", or what an installed package adds; empty for the one that
+            runs the file format of a bundle's variant.
         threads: threads for one inference; 0 for one less than the usable cores, 1 to 4.
     """
 
-    backend: str = "litert"
+    backend: str = ""
     threads: int = 0
 
     def __post_init__(self) -> None:

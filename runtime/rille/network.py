@@ -78,7 +78,7 @@ class Network:
         bundle: Bundle,
         *,
         variant: str | None = None,
-        backend: str = "litert",
+        backend: str = "",
         threads: int = 1,
     ) -> Network:
         """Load a verified bundle into an engine.
@@ -86,7 +86,7 @@ class Network:
         Args:
             bundle: the bundle.
             variant: which form of the network; None for the preferred one.
-            backend: name of the engine.
+            backend: name of the engine; empty for the one that runs the variant's file format.
             threads: threads for one inference.
 
         Raises:
@@ -163,6 +163,10 @@ class Network:
                 )
             gap = np.abs(outputs[role].ravel().astype(np.float64) - golden)
             gap = gap * 1000 if spec.dtype == "float32" else gap
+            share = self.variant.golden_share
+            if share is not None:  # in units of the manifest's tolerance
+                largest = float(np.abs(golden).max()) * (1000 if spec.dtype == "float32" else 1)
+                gap = gap / max(share * largest, 1e-9) * manifest.golden_tolerance
             # `not <=` also catches NaN.
             if not gap.max() <= manifest.golden_tolerance:
                 raise CheckFailedError(

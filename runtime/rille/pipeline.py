@@ -71,7 +71,7 @@ class Pipeline:
         classify: Bundle | Network | None = None,
         segment: Bundle | Network | None = None,
         budget: Budget | None = None,
-        backend: str = "litert",
+        backend: str = "",
         threads: int | None = None,
     ) -> None:
         self.budget = budget or Budget()

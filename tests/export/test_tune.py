@@ -82,7 +82,7 @@ def test_folding_changes_nothing(name: str) -> None:
 
 def in_int8(model: Any, shown: list[Any], asked: list[Any]) -> list[Any]:
     """Return what the converted network answers."""
-    content = convert.to_tflite(model, shown)
+    content = convert.to_tflite(model, "int8", shown)
     variant = convert.describe_variant(content, "model.int8.tflite", "int8")
     backend, taken = LiteRtBackend(content, variant, threads=1), variant.input
     answers = []

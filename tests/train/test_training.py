@@ -85,7 +85,7 @@ def test_photographs_from_recipe_to_bundle(
     said, _ = finish(child("train", tiny_photos, "--data", msl_set, "--out", out))
     assert "accuracy" in said
     bundle = tmp_path / "bundle"
-    words = ["--out", bundle, "--keep-fp32", "--force"]
+    words = ["--out", bundle, "--target", "tflite-int8", "--target", "tflite-fp32", "--force"]
     shown, _ = finish(child("export", out, "--data", msl_set, *words))
     assert "same answer" in shown
     loaded = load_bundle(bundle)

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 BACKENDS = Registry(
     kind="backend",
     group="rille.backends",
-    known={"litert": "rille.backends.litert:LiteRtBackend"},
+    known={
+        "litert": "rille.backends.litert:LiteRtBackend",
+        "onnxruntime": "rille.backends.ort:OnnxRuntimeBackend",
+    },
 )
+_ENGINE_OF = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
 class Backend(Protocol):
@@ -49,18 +53,26 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(model: bytes, variant: Variant, *, name: str = "litert", threads: int) -> Backend:
+def open_backend(model: bytes, variant: Variant, *, name: str = "", threads: int) -> Backend:
     """Load verified model bytes into an engine.
 
     Args:
         model: the content of the variant's file.
         variant: what the manifest says of it.
-        name: which engine; an entry point of the group `rille.backends` adds one.
+        name: which engine; an entry point of the group `rille.backends` adds one. Empty for the one
+            that runs the variant's file format here.
         threads: threads for one inference, at least 1.
 
     Raises:
         BackendUnavailableError: no such engine, or not usable here.
         ManifestError: the model is not what the manifest says.
     """
+    own = _ENGINE_OF[variant.target]
+    name = name or own
+    if name in _ENGINE_OF.values() and name != own:
+        raise BackendUnavailableError(
+            f"{name} cannot run {variant.file}: {variant.target} networks run on {own}; choose "
+            "another variant, or leave the backend out"
+        )
     backend: Backend = BACKENDS.resolve(name, BackendUnavailableError)(model, variant, threads)
     return backend

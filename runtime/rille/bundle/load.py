@@ -39,14 +39,21 @@ class Bundle:
         return self.manifest.name
 
     def variant(self, name: str | None = None) -> tuple[str, Variant]:
-        """Return a variant by name, or the preferred one: int8 first, then as sorted.
+        """Return a variant by name, or the preferred one: TFLite before ONNX, int8 before others.
 
         Raises:
             BundleError: no such variant.
         """
         variants = self.manifest.variants
         if name is None:
-            name = min(variants, key=lambda key: (variants[key].precision != "int8", key))
+            name = min(
+                variants,
+                key=lambda key: (
+                    variants[key].target != "tflite",
+                    variants[key].precision != "int8",
+                    key,
+                ),
+            )
         if name not in variants:
             raise BundleError(
                 f"{self.where}: no variant {name!r}{nearest(name, list(variants))} "

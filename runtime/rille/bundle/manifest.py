@@ -18,6 +18,7 @@ from rille.tensor import TensorSpec
 
 SCHEMA = 1
 TASKS = ("classification", "multilabel", "segmentation")
+TARGETS = ("tflite", "onnx")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -58,8 +59,8 @@ class Variant:
 
     Attributes:
         file: the model file.
-        target: file format: "tflite".
-        precision: "fp32" or "int8".
+        target: file format: "tflite" or "onnx".
+        precision: "fp32", "fp16", "int8" or "int16x8" (activations of 16 bits, weights of 8).
         input: the input tensor.
         outputs: role -> output. A classifier has "logits" (1, classes), one softmax over them; a
             multilabel network has "logits" (1, labels), a sigmoid for each. A segmenter has one of
@@ -67,6 +68,9 @@ class Variant:
             (1, h, w, 2), log2 of width and height in units of 16 network pixels; "classes"
             (1, h, w, 1 + labels) logits, the rest first.
         golden: role -> file with the expected output for the bundle's golden image, raw bytes.
+        golden_share: how much a float output may differ from the golden one, as a share of that
+            one's largest number; None for the manifest's tolerance. Engines that round inside
+            differ from processor to processor.
     """
 
     file: str
@@ -75,6 +79,7 @@ class Variant:
     input: TensorSpec
     outputs: dict[str, OutputEntry]
     golden: dict[str, str] = field(default_factory=dict)
+    golden_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,8 +208,11 @@ class Manifest(Contract):
             raise ValueError(f"golden_image {self.golden_image!r} is not among the files")
 
     def _check_variant(self, key: str, variant: Variant) -> None:
-        if variant.target != "tflite":
-            raise ValueError(f"variant {key}: target {variant.target!r} is not known (tflite is)")
+        if variant.target not in TARGETS:
+            known = " and ".join(TARGETS)
+            raise ValueError(f"variant {key}: target {variant.target!r} is not known ({known} are)")
+        if variant.golden_share is not None and not 0 < variant.golden_share < 1:
+            raise ValueError(f"variant {key}: golden_share must be above 0 and below 1")
         for name in (variant.file, *variant.golden.values()):
             if name not in self.files:
                 raise ValueError(f"variant {key}: file {name!r} is not among the files")

@@ -1,0 +1,110 @@
+"""A network in every form that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rille.backends import open_backend
+from rille.bundle.manifest import Contract, Variant
+from rille.errors import CheckFailedError, ConfigError, nearest
+from rille.network import Network
+from rille_export import convert, to_onnx
+from rille_export.tune import Say, tuned
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMS = (
+    *("tflite-fp32", "tflite-fp16", "tflite-int8", "tflite-int16x8"),
+    *("onnx-fp32", "onnx-fp16", "onnx-int8"),
+)
+"""Forms that a bundle can carry; the precision of ONNX is in its graph, as TensorRT wants it."""
+_SHORT = {"tensorrt": ("onnx-fp16", "onnx-int8")}
+FLOAT = "tflite-fp32"
+"""The form that every other is compared with."""
+_KERAS_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Form:
+    """A converted network.
+
+    Attributes:
+        content: the model file.
+        variant: its entry in the manifest, without golden outputs.
+    """
+
+    content: bytes
+    variant: Variant
+
+    def network(self, contract: Contract) -> Network:
+        """Return it loaded into the engine that runs it, with two threads."""
+        return Network(contract, self.variant, open_backend(self.content, self.variant, threads=2))
+
+
+def chosen_forms(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the forms that some targets stand for, each once; "tensorrt" stands for two.
+
+    Raises:
+        ConfigError: a target that is not known.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name not in FORMS and name not in _SHORT:
+            known = [*FORMS, *_SHORT]
+            raise ConfigError(
+                f"--target {name}: not known{nearest(name, known)} (known: {', '.join(known)})"
+            )
+        found.update(dict.fromkeys(_SHORT.get(name, (name,))))
+    return tuple(found)
+
+
+def quantised(form: str) -> bool:
+    """Return whether a form computes in integers."""
+    return "int" in form
+
+
+def make_forms(
+    contract: Contract,
+    model: Any,
+    tensors: Sequence[NDArray[Any]],
+    wanted: Sequence[str],
+    steps: int,
+    say: Say,
+) -> tuple[dict[str, Form], float]:
+    """Convert a network.
+
+    Args:
+        contract: its name goes into errors.
+        model: float32 Keras model.
+        tensors: representative inputs, for ranges and for tuning.
+        wanted: names out of `FORMS`; `FLOAT` is made besides.
+        steps: of tuning for int8; the forms that compute in integers are made of the result.
+        say: called with a line at each step.
+
+    Returns:
+        The forms by name, and the largest gap between Keras and the float forms.
+
+    Raises:
+        BundleError: a conversion failed, or left something out.
+        CheckFailedError: a float form differs from Keras.
+    """
+    small = tuned(model, tensors, steps, say) if steps else model
+    forms: dict[str, Form] = {}
+    worst = 0.0
+    for name in dict.fromkeys((FLOAT, *wanted)):
+        target, _, precision = name.partition("-")
+        source = small if quantised(name) else model
+        make = to_onnx.to_onnx if target == "onnx" else convert.to_tflite
+        content = make(source, precision, tensors)
+        file = f"model.{precision}.{target}"
+        describe = to_onnx.describe_variant if target == "onnx" else convert.describe_variant
+        forms[name] = Form(content, describe(content, file, precision, list(model.output)))
+        if precision == "fp32":
+            gap = convert.largest_gap(model, forms[name].network(contract).backend, tensors[:8])
+            worst = max(worst, gap)
+            if not gap <= _KERAS_TOLERANCE:
+                raise CheckFailedError(f"{contract.name}: {name} differs from Keras by {gap:.3g}")
+    return forms, worst

@@ -1,0 +1,170 @@
+"""Keras to ONNX, by the route that Keras itself offers, with the precision in the graph.
+
+TensorRT 11 has neither precision flags nor calibrators: a strongly typed network computes in the
+types that its graph names. So half precision is a graph of float16 between two casts, and int8 is a
+graph with QuantizeLinear and DequantizeLinear around every tensor, weights symmetric and for each
+output channel, which TensorRT 10 and 11 and ONNX Runtime read alike.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import tensorflow as tf
+
+from rille.bundle.manifest import OutputEntry, Variant
+from rille.errors import BundleError
+from rille.tensor import TensorSpec
+from rille_export.convert import quiet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_OPSET = 18
+_INPUT = "input"
+_SHARES = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.1}
+"""How far golden outputs may lie apart on other processors, as a share of the largest."""
+
+
+def to_onnx(model: Any, precision: str, calibration: Sequence[NDArray[Any]]) -> bytes:
+    """Convert a model with a dict of outputs; inputs and outputs are float32, batch 1.
+
+    Args:
+        model: float32 Keras model with one input.
+        precision: "fp32", "fp16" or "int8".
+        calibration: (1, h, w, c) inputs, for the ranges of int8.
+
+    Raises:
+        BundleError: it cannot be converted, or what comes out is no sound graph.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            graph = _exported(model, folder)
+            if precision == "fp16":
+                graph = _half(graph)
+            elif precision == "int8":
+                graph = _quantised(graph, folder, calibration)
+            onnx.checker.check_model(graph, full_check=True)
+        except Exception as wrong:  # four libraries take part, each with its own errors
+            reason = (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]
+            raise BundleError(
+                f"{model.name}: cannot be converted to ONNX {precision} ({reason})"
+            ) from None
+    content: bytes = graph.SerializeToString()
+    return content
+
+
+def describe_variant(content: bytes, file: str, precision: str, roles: Sequence[str]) -> Variant:
+    """Return the manifest entry of an ONNX network; outputs are named as their roles.
+
+    Raises:
+        BundleError: a role has no output.
+    """
+    graph = onnx.load_model_from_string(content).graph
+    outputs = {value.name: k for k, value in enumerate(graph.output)}
+    missing = set(roles) - outputs.keys()
+    if missing:
+        raise BundleError(f"{file}: has no output {min(missing)!r}, but {', '.join(outputs)}")
+    return Variant(
+        file=file,
+        target="onnx",
+        precision=precision,
+        input=_spec(graph.input[0]),
+        outputs={
+            role: OutputEntry(index=outputs[role], tensor=_spec(graph.output[outputs[role]]))
+            for role in roles
+        },
+        golden_share=_SHARES[precision],
+    )
+
+
+def _spec(value: Any) -> TensorSpec:
+    return TensorSpec(shape=tuple(d.dim_value for d in value.type.tensor_type.shape.dim))
+
+
+def _exported(model: Any, folder: Path) -> Any:
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=_INPUT)]
+    file = folder / "model.onnx"
+    with quiet():
+        model.export(
+            file, format="onnx", verbose=False, input_signature=signature, opset_version=_OPSET
+        )
+    return onnx.load(file)
+
+
+def _half(graph: Any) -> Any:
+    """Return the graph in float16 between a cast at the input and one at each output.
+
+    The converter can keep float32 at the ends by itself, but then leaves a graph out of order.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half = convert_float_to_float16(graph, keep_io_types=False)
+    inner, nodes = half.graph, list(half.graph.node)
+    before: list[Any] = []
+    after: list[Any] = []
+    for value in (*inner.input, *inner.output):
+        inside = f"{value.name}_half"
+        given = value in inner.input
+        for node in nodes:
+            names = node.input if given else node.output
+            for k, used in enumerate(names):
+                if used == value.name:
+                    names[k] = inside
+            if not given:  # an output that another node reads as well
+                for k, used in enumerate(node.input):
+                    if used == value.name:
+                        node.input[k] = inside
+        ends = ([value.name], [inside]) if given else ([inside], [value.name])
+        kind = onnx.TensorProto.FLOAT16 if given else onnx.TensorProto.FLOAT
+        (before if given else after).append(onnx.helper.make_node("Cast", *ends, to=kind))
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    del inner.node[:]
+    inner.node.extend([*before, *nodes, *after])
+    return half
+
+
+def _quantised(graph: Any, folder: Path, calibration: Sequence[NDArray[Any]]) -> Any:
+    """Return the graph with quantised tensors, from the ranges seen on the calibration inputs."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # no types are published
+        """Hands the calibration inputs over one by one."""
+
+        def __init__(self) -> None:
+            self._left = iter(calibration)
+
+        def get_next(self) -> dict[str, Any] | None:
+            """Return the next input, or None after the last."""
+            x = next(self._left, None)
+            return None if x is None else {_INPUT: x}
+
+    plain, prepared, made = (folder / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
+    onnx.save(graph, plain)
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            made,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            # TensorRT takes symmetric ranges only.
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+        )
+    return onnx.load(made)
