@@ -70,6 +70,18 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrustConfig:
+    """Whose bundles are accepted.
+
+    Attributes:
+        keys: public keys as hexadecimal digits, or paths of files with them; with any, a bundle
+            that none of them signed is refused. Empty accepts every bundle that is whole.
+    """
+
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OutputConfig:
     """What is written.
 
@@ -101,6 +113,7 @@ class RunConfig:
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     budget: Budget = field(default_factory=Budget)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def to_toml(self) -> str:

@@ -11,6 +11,7 @@
       BundleError               4  a bundle cannot be trusted or understood
         ManifestError              its manifest is missing, malformed or contradicts its files
         DigestError                a file is not the one the manifest names
+        SignatureError             no key that is trusted here signed it
       BackendError              4  an inference engine cannot be used
         BackendUnavailableError    not installed, or not usable with what is installed
         InferenceError             the network ran and failed, or gave numbers that are not numbers
@@ -79,6 +80,10 @@ class ManifestError(BundleError):
 
 class DigestError(BundleError):
     """A file in a bundle is not the one its manifest names."""
+
+
+class SignatureError(BundleError):
+    """A bundle is not signed by a key that is trusted here."""
 
 
 class BackendError(RilleError):

@@ -2,14 +2,20 @@
 
 from rille.bundle.load import Bundle, load_bundle, shipped_bundles
 from rille.bundle.manifest import Manifest, Variant
-from rille.bundle.write import file_entries, write_bundle
+from rille.bundle.sign import check_signature, make_key, read_public_key
+from rille.bundle.write import file_entries, pack, sign, write_bundle
 
 __all__ = [
     "Bundle",
     "Manifest",
     "Variant",
+    "check_signature",
     "file_entries",
     "load_bundle",
+    "make_key",
+    "pack",
+    "read_public_key",
     "shipped_bundles",
+    "sign",
     "write_bundle",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rille.bundle.manifest import Manifest, Variant, parse_manifest
+from rille.bundle.sign import MAX_BYTES, SIGNATURE, check_signature
 from rille.errors import BundleError, DigestError, ManifestError, nearest
 
 MANIFEST = "manifest.json"
@@ -26,12 +27,16 @@ class Bundle:
             identifies the bundle.
         where: the folder or zip it came from.
         files: name -> verified bytes.
+        text: the bytes of `manifest.json`.
+        signature: those of `manifest.sig`, unchecked unless keys were asked for; None without.
     """
 
     manifest: Manifest
     digest: str
     where: str
     files: Mapping[str, bytes] = field(repr=False)
+    text: bytes = field(default=b"", repr=False)
+    signature: bytes | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -69,14 +74,17 @@ def shipped_bundles() -> list[str]:
     return sorted(p.name for p in _SHIPPED.iterdir() if (p / MANIFEST).is_file())
 
 
-def load_bundle(reference: str | Path) -> Bundle:
+def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     """Open a bundle and verify all of it.
 
     Args:
         reference: the name of a shipped bundle ("moon-craters"), or the path of a folder or of an
             uncompressed zip.
+        trusted: public keys in hexadecimal digits; with any, the bundle must be signed by one of
+            them, also one that comes with rille: those are unsigned.
 
     Raises:
+        SignatureError: no trusted key signed it.
         BundleError: there is no such bundle.
         ManifestError: its manifest is missing, malformed or contradicts itself.
         DigestError: a file is missing, has another size or another digest.
@@ -91,20 +99,27 @@ def load_bundle(reference: str | Path) -> Bundle:
             f"(a folder, a .zip, or one that comes with rille: {', '.join(known) or 'none'})"
         )
     if path.is_dir():
-        return _verified(str(path), lambda name, limit: _read_file(path / name, limit))
+        return _verified(str(path), lambda name, limit: _read_file(path / name, limit), trusted)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _verified(str(path), lambda name, limit: _read_member(archive, name, limit))
+            return _verified(
+                str(path), lambda name, limit: _read_member(archive, name, limit), trusted
+            )
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as wrong:
         raise BundleError(f"{path}: neither a bundle folder nor a sound zip ({wrong})") from None
 
 
-def _verified(where: str, read: Callable[[str, int], bytes | None]) -> Bundle:
+def _verified(
+    where: str, read: Callable[[str, int], bytes | None], trusted: Sequence[str]
+) -> Bundle:
     text = read(MANIFEST, _MAX_MANIFEST_BYTES)
     if text is None:
         raise ManifestError(f"{where}: holds no {MANIFEST}, so it is not a bundle")
     if len(text) > _MAX_MANIFEST_BYTES:
         raise ManifestError(f"{where}: {MANIFEST} is longer than {_MAX_MANIFEST_BYTES} bytes")
+    signature = read(SIGNATURE, MAX_BYTES)
+    if trusted:  # before anything in the manifest is believed
+        check_signature(text, signature, trusted, where)
     manifest = parse_manifest(text, f"{where}: {MANIFEST}")
     files: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
@@ -123,7 +138,7 @@ def _verified(where: str, read: Callable[[str, int], bytes | None]) -> Bundle:
                 "damaged or tampered with; fetch the bundle again"
             )
         files[name] = data
-    return Bundle(manifest, hashlib.sha256(text).hexdigest(), where, files)
+    return Bundle(manifest, hashlib.sha256(text).hexdigest(), where, files, text, signature)
 
 
 def _read_file(path: Path, limit: int) -> bytes | None:

@@ -240,7 +240,11 @@ class Manifest(Contract):
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`: sorted keys, so that equal manifests are equal."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        table = asdict(self)
+        for variant in table["variants"].values():
+            if variant["golden_share"] is None:
+                del variant["golden_share"]
+        return json.dumps(table, indent=1, sort_keys=True) + "\n"
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from rille.bundle.load import MANIFEST, Bundle, load_bundle
 from rille.bundle.manifest import FileEntry, Manifest
+from rille.bundle.sign import SIGNATURE, signed
 from rille.errors import SinkError
 
 
@@ -29,6 +32,10 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
         SinkError: it cannot be written; what was there before is untouched.
         BundleError: what was written does not verify.
     """
+    return _write(folder, {**files, MANIFEST: manifest.to_json().encode()})
+
+
+def _write(folder: Path, members: Mapping[str, bytes]) -> Bundle:
     folder = folder.resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +43,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     except OSError as wrong:
         raise SinkError(f"{folder}: cannot be written ({wrong.strerror})") from None
     try:
-        for name, data in {**files, MANIFEST: manifest.to_json().encode()}.items():
+        for name, data in members.items():
             with (fresh / name).open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -49,6 +56,52 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return load_bundle(folder)
+
+
+def pack(bundle: Bundle, path: Path) -> None:
+    """Write a bundle as one zip, stored plain; equal bundles make equal files.
+
+    Args:
+        bundle: verified.
+        path: where; an earlier file is replaced when the new one is complete.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    members = {MANIFEST: bundle.text, **bundle.files}
+    if bundle.signature is not None:
+        members[SIGNATURE] = bundle.signature
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(members):
+                # A fixed date: the zip shall depend on nothing but the bundle.
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), members[name])
+        partial.replace(path)
+    except OSError as wrong:
+        raise SinkError(f"{path}: cannot be written ({wrong.strerror})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sign(bundle: Bundle, key: Path, folder: Path) -> Bundle:
+    """Write a signed copy of a bundle.
+
+    Args:
+        bundle: verified.
+        key: file of a private key.
+        folder: where; an earlier bundle there is replaced when the new one is complete.
+
+    Returns:
+        The copy, read back with its signature checked.
+
+    Raises:
+        ConfigError: no such key.
+        SinkError: it cannot be written.
+    """
+    seal = signed(bundle.text, key)
+    _write(folder, {**bundle.files, MANIFEST: bundle.text, SIGNATURE: seal})
+    return load_bundle(folder, [json.loads(seal)["key"]])
 
 
 def file_entries(files: Mapping[str, bytes]) -> dict[str, FileEntry]:

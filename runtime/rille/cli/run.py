@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 import rille
-from rille.bundle import load_bundle
+from rille.bundle import load_bundle, read_public_key
 from rille.config import RunConfig, StageConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
 from rille.files import sink_error, write_whole
@@ -128,7 +128,7 @@ def _network(config: RunConfig, stage: StageConfig) -> Network | None:
     if not stage.bundle:
         return None
     return Network.load(
-        load_bundle(stage.bundle),
+        load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys]),
         variant=stage.variant or None,
         backend=config.engine.backend,
         threads=config.engine.threads or default_threads(),

@@ -1,0 +1,244 @@
+"""`rille bundle`: look into bundles, verify, sign and pack them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rille.bundle import (
+    Bundle,
+    check_signature,
+    load_bundle,
+    make_key,
+    pack,
+    read_public_key,
+    sign,
+)
+from rille.errors import BackendUnavailableError
+from rille.network import Network
+from rille.pipeline import default_threads
+
+_RUNS = 30
+
+
+def main(arguments: list[str]) -> int:
+    """Run `rille bundle`; see `rille bundle --help`.
+
+    Returns:
+        The exit code: 0 where the bundle is what it says.
+    """
+    options = _parser().parse_args(arguments)
+    run = {"verify": _verify, "inspect": _inspect, "pack": _pack, "sign": _sign, "key": _key}
+    return run[options.what](options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rille bundle", description="Work on bundles.")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    verify = verbs.add_parser(
+        "verify", help="check digests, signature and golden answers of every variant"
+    )
+    inspect = verbs.add_parser("inspect", help="show what a bundle is for and how well it does")
+    packing = verbs.add_parser("pack", help="write a bundle as one file")
+    signing = verbs.add_parser("sign", help="write a signed copy of a bundle")
+    key = verbs.add_parser("key", help="make a key to sign with")
+    for verb in (verify, inspect, packing, signing):
+        verb.add_argument("bundle", help="name of a shipped bundle, or path of a folder or zip")
+    for verb in (verify, inspect, packing):
+        verb.add_argument(
+            "--key",
+            action="append",
+            default=[],
+            metavar="KEY",
+            help="accept only what this public key signed (digits or a file); may be repeated",
+        )
+    inspect.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    packing.add_argument("--out", type=Path, required=True, metavar="FILE")
+    signing.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key")
+    signing.add_argument("--out", type=Path, required=True, metavar="DIR", help="signed copy")
+    key.add_argument("file", type=Path, help="file for the private key; the public one is FILE.pub")
+    return parser
+
+
+def _open(options: argparse.Namespace) -> Bundle:
+    return load_bundle(options.bundle, [read_public_key(key) for key in options.key])
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Check everything that can be checked here, and say what could not."""
+    bundle = _open(options)
+    print(f"{bundle.where}: {bundle.name} {bundle.manifest.version}, digest {bundle.digest}")
+    print(f"{len(bundle.files)} files, {_megabytes(bundle)}: every digest is right")
+    print(_signature(bundle))
+    for name in bundle.manifest.variants:
+        try:
+            network = Network.load(bundle, variant=name, threads=default_threads())
+        except BackendUnavailableError as wrong:
+            print(f"{name:16s} not checked: {wrong}")
+            continue
+        worst = network.self_test()
+        tested = f"golden answers within {worst:.3g} of {bundle.manifest.golden_tolerance}"
+        if not network.variant.golden:
+            tested = "no golden answers to compare with"
+        print(f"{name:16s} {network.backend.name}: {tested}")
+        network.close()
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    """Show a bundle as a table, with a quick look at its speed here."""
+    bundle = _open(options)
+    manifest = bundle.manifest
+    if options.json:
+        print(manifest.to_json(), end="")
+        return 0
+    decision = manifest.decision
+    rows = [
+        ("bundle", f"{bundle.name} {manifest.version}, {_megabytes(bundle)}"),
+        ("digest", bundle.digest),
+        ("signature", _signature(bundle)),
+        ("task", manifest.task),
+        ("for", manifest.summary),
+        ("labels", ", ".join(manifest.label_names)),
+        ("preprocessing", " > ".join(_operation(op) for op in manifest.preprocess)),
+        ("temperature", f"{decision.temperature:g}"),
+        *_thresholds(manifest.task, decision),
+        *_scores(manifest.metrics),
+        *_origin(manifest.provenance),
+    ]
+    for name, text in rows:
+        print(f"{name:15s} {text}")
+    for name in manifest.variants:
+        print(f"\n{name}")
+        for line in _variant_lines(bundle, name):
+            print(f"  {line}")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    pack(_open(options), options.out)
+    print(f"{options.out} {options.out.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    made = sign(load_bundle(options.bundle), options.key, options.out)
+    print(f"{made.where}: {_signature(made)}")
+    return 0
+
+
+def _key(options: argparse.Namespace) -> int:
+    public = make_key(options.file)
+    print(f"private key {options.file}: keep it to yourself\npublic key {public}")
+    return 0
+
+
+def _signature(bundle: Bundle) -> str:
+    """Return who signed a bundle, after checking that the signature is sound."""
+    if bundle.signature is None:
+        return "not signed"
+    claimed = str(json.loads(bundle.signature).get("key", ""))
+    return f"signed by {check_signature(bundle.text, bundle.signature, [claimed], bundle.where)}"
+
+
+def _megabytes(bundle: Bundle) -> str:
+    return f"{sum(map(len, bundle.files.values())) / 1e6:.2f} MB"
+
+
+def _operation(op: dict[str, Any]) -> str:
+    values = ", ".join(f"{key} {value}" for key, value in op.items() if key != "op")
+    return f"{op['op']} ({values})" if values else str(op["op"])
+
+
+def _thresholds(task: str, decision: Any) -> list[tuple[str, str]]:
+    if task == "classification":
+        return [("abstains", f"below p = {decision.abstain_below:g}")]
+    if task == "multilabel":
+        return [("thresholds", ", ".join(f"{value:g}" for value in decision.label_thresholds))]
+    return [
+        ("mask", f"above p = {decision.mask_threshold:g}"),
+        (
+            "features",
+            f"score from {decision.feature_threshold:g}, diameter from "
+            f"{decision.min_diameter_px:g} px, at most {decision.max_features}",
+        ),
+    ]
+
+
+def _scores(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the scores of each form, and what they are worth."""
+    rows = []
+    for form, parity in metrics.get("parity", {}).items():
+        if not isinstance(parity, dict) or "here" not in parity:
+            continue
+        shown = ", ".join(
+            f"{name} {value:.4f} (float {parity['float'][name]:.4f})"
+            for name, value in parity["here"].items()
+        )
+        rows.append((form, shown))
+    if rows:
+        seen = "; trained on it too" if metrics.get("trained_on_this_split") else ""
+        rows.insert(0, ("scored on", f"split {metrics.get('split')}{seen}"))
+    return rows
+
+
+def _origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    if not provenance:
+        return []
+    return [
+        (
+            "trained on",
+            f"{provenance.get('dataset')}, split {provenance.get('train_split')}, "
+            f"{provenance.get('train_images')} images, {provenance.get('trained_on')}",
+        ),
+        ("made with", f"{provenance.get('trained_with')}; {provenance.get('exported_with')}"),
+        ("forced", "yes: " + "; ".join(provenance.get("parity_failures", [])))
+        if provenance.get("forced")
+        else ("parity", "passed"),
+    ]
+
+
+def _variant_lines(bundle: Bundle, name: str) -> list[str]:
+    variant = bundle.manifest.variants[name]
+    lines = [f"{variant.file}, {len(bundle.files[variant.file]) / 1e6:.2f} MB"]
+    taken = variant.input
+    lines.append(f"takes {taken.dtype} {list(taken.shape)}, scale {taken.scale:.4g}")
+    lines += [
+        f"gives {role}: {entry.tensor.dtype} {list(entry.tensor.shape)}, scale "
+        f"{entry.tensor.scale:.4g}"
+        for role, entry in variant.outputs.items()
+    ]
+    try:
+        network = Network.load(bundle, variant=name, threads=1)
+    except BackendUnavailableError as wrong:
+        return [*lines, f"cannot run here: {wrong}"]
+    if variant.target == "tflite":
+        lines.append(_operations(bundle.files[variant.file]))
+    tensor = np.zeros(taken.shape, taken.numpy_dtype)
+    spent = []
+    for _ in range(_RUNS):
+        start = time.perf_counter_ns()
+        network.backend.infer(tensor)
+        spent.append((time.perf_counter_ns() - start) / 1e6)
+    network.close()
+    middle = float(np.median(spent[_RUNS // 3 :]))
+    return [*lines, f"{network.backend.name}, 1 thread: about {middle:.2f} ms an inference here"]
+
+
+def _operations(model: bytes) -> str:
+    """Return the operations of a TFLite network, and in how many parts XNNPACK takes it."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    # There is no public way to list operations.
+    counts = Counter(str(entry["op_name"]) for entry in interpreter._get_ops_details())
+    parts = counts.pop("DELEGATE", 0)
+    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    return f"{sum(counts.values())} operations in {parts} XNNPACK part(s): {listed}"
