@@ -53,7 +53,7 @@ def test_bundles_and_recipes_travel_along(wheel: zipfile.ZipFile) -> None:
 
 def test_every_verb_outside_the_runtime_leads_somewhere() -> None:
     verbs = PROJECT["project"]["entry-points"]["rille.commands"]
-    assert set(verbs) == {"train", "explain", "export"}
+    assert set(verbs) == {"train", "search", "explain", "export"}
     for target in verbs.values():
         module, _, name = target.partition(":")
         (path,) = ROOT.glob(f"*/{module.replace('.', '/')}.py")

@@ -23,6 +23,8 @@ _LIMITS = {
     "macro_dice": 0.01,
 }
 _LEAST_AGREEMENT = 0.97
+_MOST_RECALL, _LEAST_IMAGES = 0.05, 2
+"""A class may lose so much of its recall; where that is a single image, it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity
     """Compare an int8 network with its float form on the same split.
 
     Limits: accuracy, macro-F1, macro-AP, Dice and object F1 may fall by 0.01; 97 % of the answers
-    must be the same.
+    must be the same; no class may lose more than 5 points of recall, where that is two images or
+    more.
 
     Args:
         before, after: scores of the two.
@@ -79,7 +82,20 @@ def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity
         agreement = float(np.mean(same))
         if agreement < _LEAST_AGREEMENT:
             failures.append(f"only {100 * agreement:.1f} % of the answers are the same")
+    failures += _lost_classes(before, after)
     return Parity(before.scores, after.scores, agreement, tuple(failures))
+
+
+def _lost_classes(before: Evaluation, after: Evaluation) -> list[str]:
+    """Return a sentence for each class of a classifier that loses too much of its recall."""
+    if before.task != "classification":
+        return []
+    said = []
+    for name, row in before.detail.get("per_class", {}).items():
+        lost = row["recall"] - after.detail["per_class"][name]["recall"]
+        if lost > _MOST_RECALL and round(lost * row["images"]) >= _LEAST_IMAGES:
+            said.append(f"{name} loses {100 * lost:.0f} points of recall ({row['images']} images)")
+    return said
 
 
 def _decided(result: Evaluation, decision: Decision) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +237,21 @@ def test_parity_limits() -> None:
     assert other.failures == ("only 66.7 % of the answers are the same",)
     nan = compare(evaluation(0.9, answers), evaluation(float("nan"), answers), Decision())
     assert nan.failures
+
+
+def test_a_class_that_gets_lost_is_named() -> None:
+    """Accuracy may hold while one class vanishes into another."""
+
+    def scored(recalls: dict[str, tuple[float, int]]) -> Evaluation:
+        rows = {name: {"recall": r, "images": n} for name, (r, n) in recalls.items()}
+        return replace(evaluation(0.9, [0, 1, 2] * 40), detail={"per_class": rows})
+
+    before = scored({"wheel": (0.9, 600), "drill": (0.8, 40), "sun": (1.0, 1)})
+    after = scored({"wheel": (0.91, 600), "drill": (0.7, 40), "sun": (0.0, 1)})
+    assert compare(before, after, Decision()).failures == (
+        "drill loses 10 points of recall (40 images)",
+    )
+    assert compare(after, before, Decision()).failures == ()
 
 
 def test_labels_agree_where_they_are_decided_alike() -> None:
