@@ -28,6 +28,7 @@ from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
 from rille_export.forms import FLOAT, Form, chosen_forms, make_forms, quantised
+from rille_export.noise import noisiest_layers
 from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
@@ -95,12 +96,7 @@ def export(
     if made.failures and options.tune_steps is None:
         made = _second_attempt(task, made)
     if made.failures and not options.force:
-        tables = "\n".join(f"{form}:\n{made.parity[form].table()}" for form in made.failing)
-        raise CheckFailedError(
-            f"{run.contract.name}: quantised, it loses too much, no bundle written: "
-            f"{'; '.join(made.failures)}\n{tables}\n"
-            "try more calibration images, or --force to write it all the same"
-        )
+        raise CheckFailedError(_complaint(task, made))
     provenance = {
         **run.provenance,
         "calibration": {"split": run.data.train, "images": len(samples)},
@@ -209,6 +205,25 @@ class _Attempt:
     def failures(self) -> list[str]:
         """What is beyond its limit, in words."""
         return [f"{form}: {why}" for form in self.failing for why in self.parity[form].failures]
+
+
+def _complaint(task: _Task, made: _Attempt) -> str:
+    """Return why no bundle is written, with the layers to blame where integers are."""
+    name = task.run.contract.name
+    tables = [f"{form}:\n{made.parity[form].table()}" for form in made.failing]
+    if any(quantised(form) for form in made.failing):
+        shape = (1, *task.model.input_shape[1:])
+        images = calibration.inputs(task.run.contract, shape, task.samples[:60])
+        worst = noisiest_layers(task.model, images)
+        shown = ", ".join(f"{layer} {ratio:.0f} dB" for layer, ratio in worst)
+        tables.append(f"least signal over rounding noise in int8: {shown}")
+    return "\n".join(
+        [
+            f"{name}: loses too much, no bundle written: {'; '.join(made.failures)}",
+            *tables,
+            "try more calibration images, or --force to write it all the same",
+        ]
+    )
 
 
 def _attempt(task: _Task, steps: int) -> _Attempt:
