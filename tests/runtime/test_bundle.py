@@ -24,7 +24,7 @@ from rille.errors import (
 from rille.network import Network
 
 Spoil = Callable[..., Path]
-MODEL = "model.int8.tflite"
+MODEL, GOLDEN = "model.int8.tflite", "golden.tflite-int8.logits.bin"
 
 
 def test_the_shipped_bundles_are_whole_and_small() -> None:
@@ -60,7 +60,9 @@ def flip(name: str, at: int = 1000) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
-@pytest.mark.parametrize("name", [MODEL, "MODEL_CARD.md", "golden.png", "golden.int8.logits.bin"])
+@pytest.mark.parametrize(
+    "name", [MODEL, "MODEL_CARD.md", "golden.png", "golden.tflite-int8.logits.bin"]
+)
 def test_one_flipped_bit_anywhere_is_refused(spoil: Spoil, name: str) -> None:
     with pytest.raises(DigestError, match=f"{name} is not the file its manifest names"):
         load_bundle(spoil(files=flip(name)))
@@ -215,9 +217,9 @@ def test_the_self_test_catches_a_changed_weight(spoil: Spoil) -> None:
     """Digests brought up to date by whoever changed the network: the golden image still tells."""
 
     def change(files: dict[str, bytes]) -> None:
-        data = bytearray(files["golden.int8.logits.bin"])
+        data = bytearray(files[GOLDEN])
         data[0] = (data[0] + 40) % 256
-        files["golden.int8.logits.bin"] = bytes(data)
+        files[GOLDEN] = bytes(data)
 
     network = Network.load(load_bundle(spoil(files=change, refresh=True)))
     with pytest.raises(CheckFailedError, match="self-test failed"):
