@@ -92,6 +92,9 @@ class Decision:
         label_thresholds: multilabel: calibrated probability from which each label holds; empty for
             0.5 throughout.
         mask_threshold: probability above which a pixel belongs to the mask.
+        mask_from_features: share w of what features say of a pixel in its probability, where a
+            network finds features by their centres: (1 - w) p + w s, with p from the mask output
+            and s the score of the surest feature over the pixel.
         feature_threshold: score above which a feature is reported.
         min_diameter_px: least diameter of a feature, in network pixels.
         max_features: most features reported for a frame, best first.
@@ -102,6 +105,7 @@ class Decision:
     abstain_below: float = 0.0
     label_thresholds: tuple[float, ...] = ()
     mask_threshold: float = 0.5
+    mask_from_features: float = 0.0
     feature_threshold: float = 0.5
     min_diameter_px: float = 0.0
     max_features: int = 256
@@ -110,7 +114,7 @@ class Decision:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError("temperature must be above 0")
-        for name in ("abstain_below", "mask_threshold", "feature_threshold"):
+        for name in ("abstain_below", "mask_threshold", "mask_from_features", "feature_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
         if not all(0 < value < 1 for value in self.label_thresholds):

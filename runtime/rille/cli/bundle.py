@@ -177,8 +177,9 @@ def _scores(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     for form, parity in metrics.get("parity", {}).items():
         if not isinstance(parity, dict) or "here" not in parity:
             continue
+        exact = parity["float"]
         shown = ", ".join(
-            f"{name} {value:.4f} (float {parity['float'][name]:.4f})"
+            f"{name} {value:.4f}" + (f" (float {exact[name]:.4f})" if name in exact else "")
             for name, value in parity["here"].items()
         )
         rows.append((form, shown))

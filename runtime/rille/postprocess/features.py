@@ -26,6 +26,7 @@ import numpy as np
 from rille.bundle.manifest import Decision, LabelEntry, Variant
 from rille.ellipse import Ellipse, ellipse_from_moments
 from rille.errors import InferenceError
+from rille.postprocess.blend import BLEND_FLOOR, Blend, Grid
 from rille.result import Feature, Segmentation
 
 if TYPE_CHECKING:
@@ -45,28 +46,6 @@ _MOST_LOGIT = 300.0
 """Beyond it exp() of a sum of logits might overflow; no probability can be told from 0 or 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """An output grid: how many network pixels one of its cells is wide and high."""
-
-    x: float
-    y: float
-
-    @classmethod
-    def between(cls, taken: TensorSpec, given: TensorSpec) -> _Grid:
-        """Return the grid of an output of shape (1, h, w, c) for an input (1, H, W, C)."""
-        return cls(taken.shape[2] / given.shape[2], taken.shape[1] / given.shape[1])
-
-    @property
-    def cell(self) -> float:
-        """Network pixels in one cell."""
-        return self.x * self.y
-
-    def to_network(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Map points of the grid to network pixels (centre of pixel 0 at 0.0)."""
-        return (x + 0.5) * self.x - 0.5, (y + 0.5) * self.y - 0.5
-
-
 class FeatureDecoder:
     """Turns a segmenter's stored outputs into a `Segmentation`.
 
@@ -81,15 +60,18 @@ class FeatureDecoder:
         self._decision = decision
         self._labels = [label.name for label in labels]
         self._role = "classes" if "classes" in self._specs else "mask"
-        self._mask_grid = _Grid.between(variant.input, self._specs[self._role])
+        self._mask_grid = Grid.between(variant.input, self._specs[self._role])
         if self._role == "mask":
             self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
         self._powers = _powers(self._specs[self._role])
+        self._blend = None
         if "centre" in self._specs:
-            self._centre_grid = _Grid.between(variant.input, self._specs["centre"])
-            self._centre_above = _stored_threshold(
-                self._specs["centre"], decision.feature_threshold
-            )
+            self._centre_grid = Grid.between(variant.input, self._specs["centre"])
+            least = decision.feature_threshold
+            if decision.mask_from_features:
+                self._blend = Blend(self._specs["mask"], decision, self._mask_grid)
+                least = min(least, BLEND_FLOOR)
+            self._centre_above = _stored_threshold(self._specs["centre"], least)
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Segmentation:
         """Decode one frame.
@@ -105,14 +87,18 @@ class FeatureDecoder:
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise InferenceError(f"the network gave a {role} that is not a finite number")
         raw = outputs[self._role][0]
+        found: list[Found] = []
+        if "centre" in outputs:
+            found = self._from_centres(outputs["centre"][0, :, :, 0], outputs["size"][0])
         if self._role == "classes":
             mask = raw.argmax(axis=2).astype(np.uint8)
+        elif self._blend is not None:
+            mask = self._blend(raw[:, :, 0], found)
+            found = [item for item in found if item[2] >= self._decision.feature_threshold]
         else:
             mask = (raw[:, :, 0] > self._mask_above).view(np.uint8)
         self._clear_margins(mask, geometry)
-        if "centre" in outputs:
-            found = self._from_centres(outputs["centre"][0, :, :, 0], outputs["size"][0])
-        else:
+        if "centre" not in outputs:
             found = self._from_regions(mask, raw)
         inside = geometry.width * geometry.height / self._mask_grid.cell
         counts = np.bincount(mask.ravel(), minlength=1 + len(self._labels))[1:]
@@ -237,7 +223,7 @@ class _Regions:
         """Return the mean of the cells' values in each region."""
         return np.asarray(np.bincount(self.which, values)[1:] / self.count)
 
-    def ellipses(self, grid: _Grid, kept: NDArray[np.intp]) -> list[Ellipse]:
+    def ellipses(self, grid: Grid, kept: NDArray[np.intp]) -> list[Ellipse]:
         """Return the ellipse of the same second moments for some regions, in network pixels."""
         rows, columns = self.at
         x, y = grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
