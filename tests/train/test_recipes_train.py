@@ -30,7 +30,7 @@ PARAMETERS = {
     "craters-resunet": 2_232_497,
     "lunar-rocks-unet": 1_946_705,
     "lunar-scene": 4_383_655,
-    "moon-scene": 2_263_108,
+    "moon-scene": 2_592_068,
     "msl24-efficientnetb7": 64_159_151,
 }
 
