@@ -11,6 +11,7 @@ DRIVE := sim://moon?view=rover&seed=7&fps=10&frames=150
 DESCENT := sim://moon?view=descent&seed=7&fps=10&frames=100
 OUT ?= out/run
 ARGS ?=
+WORKERS ?= 2
 
 RUNTIME := .venv
 DEV := .venv-dev
@@ -28,10 +29,10 @@ else
 endif
 
 test: $(DEV)/.ready
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(DEV)/.ready
-	$(DEV)/bin/python -m pytest -m 'not slow'
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
