@@ -85,9 +85,9 @@ def train_on(
 
     A run folder that is finished is scored again and not trained again.
     """
+    refuse_folder_labels(datasets[0].labels, str(datasets[0].root))
     datasets, damaged = _readable(recipe, datasets, skip_unreadable)
     dataset = datasets[0]
-    refuse_folder_labels(dataset.labels, str(dataset.root))
     leaks = find_leaks(recipe, datasets)
     claim_run(out, recipe)
     keras.utils.set_random_seed(recipe.fit.seed)
