@@ -97,17 +97,7 @@ def export(
         made = _second_attempt(task, made)
     if made.failures and not options.force:
         raise CheckFailedError(_complaint(task, made))
-    provenance = {
-        **run.provenance,
-        "calibration": {"split": run.data.train, "images": len(samples)},
-        "tuned_for_int8_steps": made.steps,
-        "largest_gap_keras_fp32": made.gap,
-        "class_offsets": offsets,
-        "decision_from": source.digest if source else None,
-        "parity_failures": made.failures,
-        "forced": bool(made.failures),
-        **_versions(),
-    }
+    provenance = _provenance(task, made, offsets)
     contract = replace(run.contract, decision=made.decision)
     kept = {name: made.forms[name] for name in made.parity}
     sizes = {name: len(form.content) for name, form in kept.items()}
@@ -121,6 +111,22 @@ def export(
         made.first: after.detail,
     }
     return _write(out, contract, kept, card, metrics, provenance), made.parity
+
+
+def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, Any]:
+    """Return what the run says of itself, and how it was exported."""
+    run, source = task.run, task.options.decision_from
+    return {
+        **run.provenance,
+        "calibration": {"split": run.data.train, "images": len(task.samples)},
+        "tuned_for_int8_steps": made.steps,
+        "largest_gap_keras_fp32": made.gap,
+        "class_offsets": offsets,
+        "decision_from": source.digest if source else None,
+        "parity_failures": made.failures,
+        "forced": bool(made.failures),
+        **_versions(),
+    }
 
 
 def _shift_classes(

@@ -17,6 +17,38 @@ def main(arguments: list[str]) -> int:
     # TensorFlow's start-up chatter would bury the report.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.calibration_images < 1:
+        parser.error("--calibration-images must be at least 1")
+    if options.tune is not None and options.tune < 0:
+        parser.error("--tune must be at least 0")
+    from rille.bundle import load_bundle
+    from rille_export.assemble import ExportOptions, default_say, export
+
+    source = load_bundle(options.decision_from) if options.decision_from else None
+    bundle, parity = export(
+        options.run,
+        options.data,
+        options.out or options.run / "bundle",
+        ExportOptions(
+            calibration_images=options.calibration_images,
+            targets=tuple(options.targets or ("tflite-int8",)),
+            force=options.force,
+            tune_steps=options.tune,
+            decision_from=source,
+        ),
+        default_say,
+    )
+    for form, comparison in parity.items():
+        print(f"{form}, {len(bundle.files[bundle.manifest.variants[form].file]) / 1e6:.2f} MB")
+        print(comparison.table())
+    size = sum(map(len, bundle.files.values())) / 1e6
+    sys.stderr.write(f"wrote {bundle.where} ({size:.2f} MB), digest {bundle.digest}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rille export",
         description="Quantise a trained network, check it against its float form, write a bundle.",
@@ -52,31 +84,4 @@ def main(arguments: list[str]) -> int:
         help="take temperature, thresholds and offsets from this bundle instead of fitting them, "
         "for a network that was trained on the validation split too",
     )
-    options = parser.parse_args(arguments)
-    if options.calibration_images < 1:
-        parser.error("--calibration-images must be at least 1")
-    if options.tune is not None and options.tune < 0:
-        parser.error("--tune must be at least 0")
-    from rille.bundle import load_bundle
-    from rille_export.assemble import ExportOptions, default_say, export
-
-    source = load_bundle(options.decision_from) if options.decision_from else None
-    bundle, parity = export(
-        options.run,
-        options.data,
-        options.out or options.run / "bundle",
-        ExportOptions(
-            calibration_images=options.calibration_images,
-            targets=tuple(options.targets or ("tflite-int8",)),
-            force=options.force,
-            tune_steps=options.tune,
-            decision_from=source,
-        ),
-        default_say,
-    )
-    for form, comparison in parity.items():
-        print(f"{form}, {len(bundle.files[bundle.manifest.variants[form].file]) / 1e6:.2f} MB")
-        print(comparison.table())
-    size = sum(map(len, bundle.files.values())) / 1e6
-    sys.stderr.write(f"wrote {bundle.where} ({size:.2f} MB), digest {bundle.digest}\n")
-    return 0
+    return parser
