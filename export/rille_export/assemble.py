@@ -78,6 +78,7 @@ def export(
         CheckFailedError: the converted network differs from Keras, or int8 loses too much.
         SinkError: the bundle cannot be written.
     """
+    chosen_forms(options.targets)  # a name that is none is refused before any work
     run = read_run(folder)
     dataset, _ = readable(
         open_dataset(root, run.contract.task),

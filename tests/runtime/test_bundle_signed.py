@@ -85,12 +85,18 @@ def test_the_signature_of_another_bundle_is_none(signed: Path, key: Path, tmp_pa
         b'{"key": 5, "signature": "00"}',
         b'{"key": "zz", "signature": "' + b"00" * 64 + b'"}',
         b"[" * 3000,
+        b" " * 5000,
     ],
 )
-def test_a_signature_file_that_is_none(signed: Path, key: Path, text: bytes) -> None:
+def test_a_signature_file_that_is_none(
+    signed: Path, key: Path, text: bytes, rille: Rille, capsys: pytest.CaptureFixture[str]
+) -> None:
     (signed / "manifest.sig").write_bytes(text)
     with pytest.raises(SignatureError, match="is not a signature"):
         load_bundle(signed, trusted(key))
+    for verb in ("verify", "inspect"):  # also where nobody asks for a key
+        assert rille("bundle", verb, signed) == 4
+        assert "is not a signature" in capsys.readouterr().err
 
 
 def test_keys_are_private_and_never_overwritten(key: Path, tmp_path: Path) -> None:
