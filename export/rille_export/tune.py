@@ -7,9 +7,9 @@ output channel, tensors between layers affine over the range they had on the cal
 few hundred training images serve every task.
 
 Only biases are tuned. What rounding does to a network is above all to move the mean of its channels
-(Nagel et al. 2019), a bias takes that back, and so few numbers cannot learn the images by heart: on a
-MobileNetV2 with four labels a minute of it halved the gap between int8 and float on images that were
-not shown, where tuning all weights made it no smaller.
+(Nagel et al. 2019), a bias takes that back, and so few numbers cannot learn the images by heart: on
+a MobileNetV2 with four labels a minute of it halved the gap between int8 and float on images that
+were not shown, where tuning all weights made it no smaller.
 """
 
 from __future__ import annotations

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ pytest.importorskip("keras", reason="the train extra is not installed")
 
 from rille.errors import ConfigError, DatasetError
 from rille_train.recipe import Recipe, read_recipe
-from rille_train.trials import Material, Workers
+from rille_train.trials import Job, JobResult, Material, Workers, run_jobs
 from rille_train.trials.cross_validation import cross_validate
 from rille_train.trials.search import Axis, points
 
@@ -119,6 +122,28 @@ def test_folds_come_out_alike_wherever_they_run(
     assert [list(row["held"]) for row in there["folds"]] == [row["held"] for row in here["folds"]]
     assert there["mean"] == pytest.approx(here["mean"], abs=0.02)
     assert "epoch 1/1" in (tmp_path / "fold-01" / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_takes_no_other_with_it(
+    tiny_craters: Path, yolo_set: Path, tmp_path: Path
+) -> None:
+    """The first of three is killed as soon as it runs: it says so, and the others finish."""
+    recipe = read_recipe(str(tiny_craters), ["fit.epochs=1"])
+    jobs = [
+        Job(name=name, recipe=recipe, material=Material(yolo_set), out=tmp_path / name)
+        for name in ("first", "second", "third")
+    ]
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run_jobs, jobs, Workers(jobs=2, cpus=1))
+        while not any(process.name == "first" for process in multiprocessing.active_children()):
+            assert not running.done()
+            time.sleep(0.01)
+        (first,) = [p for p in multiprocessing.active_children() if p.name == "first"]
+        first.kill()
+        results: list[JobResult] = running.result()
+    assert [bool(result.error) for result in results] == [True, False, False]
+    assert "ended early" in results[0].error and results[2].scores
 
 
 @pytest.mark.slow

@@ -8,13 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rille.errors import ConfigError
 from rille_train.trials.jobs import Job, JobResult, attempt, run_apart
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,24 +87,37 @@ def _here(jobs: Sequence[Job]) -> Iterator[JobResult]:
 
 
 def _in_processes(jobs: Sequence[Job], workers: Workers) -> Iterator[JobResult]:
-    # A fresh process for each: frameworks never give memory back.
-    pool = ProcessPoolExecutor(
-        workers.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1
-    )
-    waiting: dict[Future[JobResult], Job] = {
-        pool.submit(run_apart, job, workers.environment): job for job in jobs
-    }
+    # A process for each job, and a thread that waits for it: frameworks never give memory back, and
+    # one process that is killed shall not take the others with it, as it would in a pool.
+    threads = ThreadPoolExecutor(workers.jobs)
+    waiting = [threads.submit(_in_a_process, job, workers.environment) for job in jobs]
     try:
         for future in as_completed(waiting):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                yield _died(waiting[future])
+            yield future.result()
     finally:
         # Also after Ctrl-C: what runs is killed and goes on from its last epoch the next time.
+        threads.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+        threads.shutdown(wait=True)
+
+
+def _in_a_process(job: Job, environment: dict[str, str]) -> JobResult:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(there, job, environment), name=job.name)
+    process.start()
+    there.close()  # or its end would never show here
+    try:
+        result: JobResult = here.recv()
+    except EOFError:
+        result = _died(job)
+    process.join()
+    return result
+
+
+def _send(there: Connection, job: Job, environment: dict[str, str]) -> None:
+    there.send(run_apart(job, environment))
 
 
 def _on_ray(jobs: Sequence[Job], workers: Workers) -> Iterator[JobResult]:
@@ -119,7 +134,7 @@ def _on_ray(jobs: Sequence[Job], workers: Workers) -> Iterator[JobResult]:
             job = waiting.pop(reference)
             try:
                 yield ray.get(reference)
-            except ray.exceptions.WorkerCrashedError:
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
                 yield _died(job)
     finally:
         ray.shutdown()
@@ -146,6 +161,6 @@ def _died(job: Job) -> JobResult:
     return JobResult(
         name=job.name,
         scores={},
-        error=f"its process was killed, perhaps for want of memory (see {job.out / 'log.txt'}); "
+        error=f"its process ended early, perhaps for want of memory (see {job.out / 'log.txt'}); "
         "the same command goes on from the last epoch",
     )
