@@ -56,8 +56,8 @@ class EngineConfig:
     """The inference engine.
 
     Attributes:
-        backend: "litert", "onnxruntime", or what an installed package adds; empty for the one that
-            runs the file format of a bundle's variant.
+        backend: "litert", "onnxruntime", "tensorrt" or what an installed package adds; empty for
+            the one that runs the file format of a bundle's variant.
         threads: threads for one inference; 0 for one less than the usable cores, 1 to 4.
     """
 

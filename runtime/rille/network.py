@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rille.backends import Backend, open_backend
+from rille.backends import Backend, open_backend, target_of
 from rille.bundle import Bundle, Variant
 from rille.bundle.manifest import Contract, Decision
 from rille.errors import CheckFailedError
@@ -93,7 +93,7 @@ class Network:
             BundleError: no such variant, or the network is not what the manifest states.
             BackendError: the engine cannot be used.
         """
-        _, form = bundle.variant(variant)
+        _, form = bundle.variant(variant, target_of(backend))
         engine = open_backend(bundle.files[form.file], form, name=backend, threads=threads)
         return cls(bundle.manifest, form, engine, bundle)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any
 
 from rille.errors import RilleError, nearest
@@ -45,3 +45,11 @@ class Registry:
         raise error(
             f"there is no {self.kind} {name!r}{nearest(name, names)} (known: {', '.join(names)})"
         )
+
+
+def package_version(package: str) -> str:
+    """Return the version of an installed package, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

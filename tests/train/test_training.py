@@ -336,6 +336,26 @@ def test_the_backbone_is_the_published_network(data_root: Callable[[str], Path])
     assert sum(agree) >= len(agree) - 1
 
 
+@pytest.mark.data
+def test_a_grey_network_answers_as_the_coloured_one_to_grey(
+    data_root: Callable[[str], Path],
+) -> None:
+    import keras
+
+    from rille_train.models.classifier import load_mobilenet_v2_backbone, mobilenet_v2_classifier
+
+    keras.config.set_dtype_policy("float32")
+    weights = data_root("backbones") / "mobilenet_v2_1.0_224_quant_dequant_float32.npz"
+    grey = np.random.default_rng(2).normal(0, 0.5, (2, 64, 64, 1)).astype(np.float32)
+    found = []
+    for channels in (1, 3):
+        model: Any = mobilenet_v2_classifier((64, 64, channels), 5, 0.0)
+        load_mobilenet_v2_backbone(model, weights)
+        features = keras.Model(model.input, model.get_layer("features").output)
+        found.append(np.asarray(features.predict_on_batch(np.repeat(grey, channels, axis=3))))
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+
+
 def test_backbone_files_that_do_not_fit(tmp_path: Path) -> None:
     from rille_train.models.classifier import load_mobilenet_v2_backbone, mobilenet_v2_classifier
 

@@ -18,9 +18,11 @@ BACKENDS = Registry(
     known={
         "litert": "rille.backends.litert:LiteRtBackend",
         "onnxruntime": "rille.backends.ort:OnnxRuntimeBackend",
+        "tensorrt": "rille.backends.tensorrt:TensorRtBackend",
     },
 )
-_ENGINE_OF = {"tflite": "litert", "onnx": "onnxruntime"}
+_USUAL = {"tflite": "litert", "onnx": "onnxruntime"}
+_RUNS = {"litert": "tflite", "onnxruntime": "onnx", "tensorrt": "onnx"}
 
 
 class Backend(Protocol):
@@ -67,12 +69,17 @@ def open_backend(model: bytes, variant: Variant, *, name: str = "", threads: int
         BackendUnavailableError: no such engine, or not usable here.
         ManifestError: the model is not what the manifest says.
     """
-    own = _ENGINE_OF[variant.target]
-    name = name or own
-    if name in _ENGINE_OF.values() and name != own:
+    name = name or _USUAL[variant.target]
+    if target_of(name) not in (None, variant.target):
+        fit = " and ".join(own for own, target in _RUNS.items() if target == variant.target)
         raise BackendUnavailableError(
-            f"{name} cannot run {variant.file}: {variant.target} networks run on {own}; choose "
+            f"{name} cannot run {variant.file}: {variant.target} networks run on {fit}; choose "
             "another variant, or leave the backend out"
         )
     backend: Backend = BACKENDS.resolve(name, BackendUnavailableError)(model, variant, threads)
     return backend
+
+
+def target_of(name: str) -> str | None:
+    """Return the file format that an engine runs; None where it is not known beforehand."""
+    return _RUNS.get(name)

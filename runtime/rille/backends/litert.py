@@ -8,12 +8,12 @@ interpreter is constructed, not when it is imported.
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rille.errors import BackendUnavailableError, InferenceError, ManifestError
+from rille.registry import package_version
 from rille.tensor import TensorSpec
 
 if TYPE_CHECKING:
@@ -101,10 +101,7 @@ def _construct(model: bytes, threads: int) -> tuple[str, Any]:
         ) from None
     except (RuntimeError, ValueError) as wrong:
         raise ManifestError(f"not a network that {package} can read ({wrong})") from None
-    try:
-        return f"{package} {version(package)}", interpreter
-    except PackageNotFoundError:
-        return package, interpreter
+    return f"{package} {package_version(package)}", interpreter
 
 
 def describe(details: dict[str, Any]) -> TensorSpec:

@@ -43,14 +43,25 @@ class Bundle:
         """The bundle's name."""
         return self.manifest.name
 
-    def variant(self, name: str | None = None) -> tuple[str, Variant]:
+    def variant(self, name: str | None = None, target: str | None = None) -> tuple[str, Variant]:
         """Return a variant by name, or the preferred one: TFLite before ONNX, int8 before others.
+
+        Args:
+            name: which; None for the preferred one.
+            target: prefer among those of this file format alone; None for any.
 
         Raises:
             BundleError: no such variant.
         """
         variants = self.manifest.variants
         if name is None:
+            if target is not None:
+                variants = {k: v for k, v in variants.items() if v.target == target}
+            if not variants:
+                raise BundleError(
+                    f"{self.where}: holds no {target} network (here: "
+                    f"{', '.join(self.manifest.variants)}); make one with: rille export --target"
+                )
             name = min(
                 variants,
                 key=lambda key: (

@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from rille.bundle import load_bundle, shipped_bundles
 from rille.errors import RilleError
 from rille.network import Network
 from rille.pipeline import default_threads
+from rille.registry import package_version
 
 _RUNS = 30
 
@@ -54,8 +54,11 @@ def _facts() -> list[tuple[str, str]]:
         ("python", platform.python_version()),
         ("numpy", np.__version__),
         ("opencv", f"{cv2.__version__}, video files {'yes' if _has_ffmpeg() else 'NO'}"),
-        ("litert", _version("ai-edge-litert")),
-        ("tflite", f"{_version('tflite-runtime')} (older interpreter; only used without litert)"),
+        ("litert", package_version("ai-edge-litert")),
+        (
+            "tflite",
+            f"{package_version('tflite-runtime')} (older interpreter; only used without litert)",
+        ),
     ]
 
 
@@ -70,15 +73,8 @@ def _has_ffmpeg() -> bool:
     return cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _check_python() -> list[str]:
-    if _version("ai-edge-litert") == "not installed":
+    if package_version("ai-edge-litert") == "not installed":
         return ['ai-edge-litert is not installed: pip install "ai-edge-litert>=2.1"']
     return []
 

@@ -43,7 +43,9 @@ def load_mobilenet_v2_backbone(model: Any, path: Path) -> None:
     are: layers are found by their names in `keras.applications`.
 
     The file's arrays are `NN_conv|dw/{kernel,bias}` in graph order. Each batch normalisation
-    becomes the identity plus the bias: gamma 1, beta = bias, mean 0, variance 1 - epsilon.
+    becomes the identity plus the bias: gamma 1, beta = bias, mean 0, variance 1 - epsilon. For one
+    grey channel the kernels of the three colours are added: the answers are those to three equal
+    channels.
 
     Args:
         model: a model built on `keras.applications.MobileNetV2`.
@@ -70,6 +72,8 @@ def load_mobilenet_v2_backbone(model: Any, path: Path) -> None:
         raise ConfigError(f"{path}: holds {len(kernels)} convolutions, not those of MobileNetV2")
     for key, convolution, norm in zip(kernels, convolutions, norms, strict=False):
         kernel, bias = arrays[key], arrays[key.replace("/kernel", "/bias")]
+        if convolution.kernel.shape[2] == 1 and kernel.shape[2] == 3:
+            kernel = kernel.sum(axis=2, keepdims=True)
         if kernel.shape != tuple(convolution.kernel.shape):
             raise ConfigError(
                 f"{path}: {key} has shape {kernel.shape}, layer {convolution.name} needs "
