@@ -10,9 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
-import numpy as np
 import tensorflow as tf
 
 import rille
@@ -22,18 +20,15 @@ from rille.datasets import Dataset, open_dataset, samples_of
 from rille.datasets.readable import readable
 from rille.errors import BundleError, CheckFailedError
 from rille.evaluate import Evaluation, evaluate
-from rille.images import decode_image
-from rille.sim import Descent, build_scene
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
 from rille_export.forms import FLOAT, Form, chosen_forms, make_forms, quantised
+from rille_export.golden import golden_files
 from rille_export.noise import noisiest_layers
 from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
-
-_GOLDEN = "golden.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +106,7 @@ def export(
         "parity": {name: parity.to_json() for name, parity in made.parity.items()},
         made.first: after.detail,
     }
-    return _write(out, contract, kept, card, metrics, provenance), made.parity
+    return _write(out, contract, kept, made.first, card, metrics, provenance), made.parity
 
 
 def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, Any]:
@@ -281,33 +276,22 @@ def _write(
     out: Path,
     contract: Contract,
     forms: dict[str, Form],
+    judge: str,
     card: str,
     metrics: dict[str, Any],
     provenance: dict[str, Any],
 ) -> Bundle:
-    """Render the golden image, note what each network answers to it, and write the bundle."""
-    _, height, width, _ = next(iter(forms.values())).variant.input.shape
-    # A rendered image, in which nobody can hold rights.
-    pixels, _ = Descent(build_scene(11), 11, width, height, 100).frame(40)
-    good, picture = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    assert good
-    files = {"MODEL_CARD.md": card.encode(), _GOLDEN: picture.tobytes()}
-    variants = {}
-    for key, form in forms.items():
-        network = form.network(contract)
-        tensor, _ = network.preprocessor(decode_image(files[_GOLDEN], _GOLDEN))
-        golden = {}
-        for role, values in network.backend.infer(tensor).items():
-            golden[role] = f"golden.{key}.{role}.bin"
-            files[golden[role]] = np.ascontiguousarray(values).tobytes()
-        files[form.variant.file] = form.content
-        variants[key] = replace(form.variant, golden=golden)
+    """Choose golden images, note what each network answers to them, and write the bundle."""
+    files, variants = golden_files(contract, forms, judge)
+    pictures = tuple(name for name in files if name.endswith(".png"))
+    files |= {form.variant.file: form.content for form in forms.values()}
+    files["MODEL_CARD.md"] = card.encode()
     manifest = Manifest(
         **{f.name: getattr(contract, f.name) for f in fields(Contract)},
         schema=SCHEMA,
         variants=variants,
         files=file_entries(files),
-        golden_image=_GOLDEN,
+        golden_images=pictures,
         metrics=metrics,
         provenance=provenance,
     )

@@ -59,14 +59,19 @@ class EngineConfig:
         backend: "litert", "onnxruntime", "tensorrt" or what an installed package adds; empty for
             the one that runs the file format of a bundle's variant.
         threads: threads for one inference; 0 for one less than the usable cores, 1 to 4.
+        check_every: frames between two golden images in flight, which tell whether a network is
+            still what was verified; 0 for none.
     """
 
     backend: str = ""
     threads: int = 0
+    check_every: int = 250
 
     def __post_init__(self) -> None:
         if not 0 <= self.threads <= 64:
             raise ValueError(f"threads must be from 0 to 64, not {self.threads}")
+        if self.check_every < 0:
+            raise ValueError(f"check_every must be at least 0, not {self.check_every}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

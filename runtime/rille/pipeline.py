@@ -22,6 +22,7 @@ from rille.network import Network
 from rille.result import Classification, Result, Segmentation, State
 from rille.slot import LatestSlot
 from rille.stats import PipelineStats
+from rille.watch import GoldenWatch
 
 if TYPE_CHECKING:
     from rille.frame import Frame
@@ -57,6 +58,8 @@ class Pipeline:
         budget: the time each frame has.
         backend: name of the inference engine.
         threads: threads for one inference; None for `default_threads()`.
+        check_every: frames between two golden images in flight; 0 for none. See
+            `rille.watch.GoldenWatch`.
 
     Raises:
         ConfigError: neither bundle is given, or one does another task.
@@ -73,6 +76,7 @@ class Pipeline:
         budget: Budget | None = None,
         backend: str = "",
         threads: int | None = None,
+        check_every: int = 250,
     ) -> None:
         self.budget = budget or Budget()
         self.stats = PipelineStats(self.budget.frame_ms)
@@ -99,8 +103,9 @@ class Pipeline:
         if not self._stages:
             raise ConfigError("a pipeline needs a bundle to classify or to segment with, or both")
         for stage in self._stages:
-            # The golden image also takes the first, slow inference out of the stream.
+            # Golden images also take the first, slow inference out of the stream.
             stage.network.self_test()
+        self.watch = GoldenWatch(self.networks, check_every)
         self._digests = {
             s.name: s.network.bundle.digest for s in self._stages if s.network.bundle is not None
         }
@@ -128,6 +133,8 @@ class Pipeline:
 
         Raises:
             SourceError: the source failed as a whole; frames so far are accounted for.
+            CheckFailedError: a network no longer gives its golden answers, and building it anew
+                did not help.
         """
         self._stop.clear()
         results = self._live(source) if source.realtime else self._on_demand(source)
@@ -171,6 +178,7 @@ class Pipeline:
                 continue
             self.stats.account.capture()
             yield self._finish(self._guarded(frame))
+            self.watch.look(busy=False)
 
     def _live(self, source: Source) -> Iterator[Result]:
         """Take the newest frame from the capture thread's slot; older ones are dropped."""
@@ -187,6 +195,7 @@ class Pipeline:
                     yield self._finish(capture.lost.popleft())
                 if result is not None:
                     yield result
+                    self.watch.look(busy=capture.slot.filled)
                 if self._stop.is_set() or (frame is None and last):
                     break
         finally:
@@ -213,6 +222,7 @@ class Pipeline:
         deadline_ns = frame.captured_ns + round(self.budget.frame_ms * 1e6)
         if time.monotonic_ns() >= deadline_ns:
             return self._dropped(frame, "expired")
+        self.watch.frame()
         answers: dict[str, Classification | Segmentation] = {}
         shed: list[str] = []
         timings: dict[str, float] = {}

@@ -46,6 +46,11 @@ class LatestSlot(Generic[T]):
             return item
 
     @property
+    def filled(self) -> bool:
+        """Whether an item waits to be taken."""
+        return self._item is not None
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

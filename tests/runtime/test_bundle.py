@@ -61,7 +61,7 @@ def flip(name: str, at: int = 1000) -> Callable[[dict[str, bytes]], None]:
 
 
 @pytest.mark.parametrize(
-    "name", [MODEL, "MODEL_CARD.md", "golden.png", "golden.tflite-int8.logits.bin"]
+    "name", [MODEL, "MODEL_CARD.md", "golden.0.png", "golden.tflite-int8.logits.bin"]
 )
 def test_one_flipped_bit_anywhere_is_refused(spoil: Spoil, name: str) -> None:
     with pytest.raises(DigestError, match=f"{name} is not the file its manifest names"):
@@ -135,7 +135,7 @@ def remover_last_label(table: dict[str, Any]) -> None:
         (setter("variants", "tflite-int8", "outputs", value={}), "golden outputs"),
         (setter("task", value="segmentation"), "needs outputs 'mask'"),
         (remover_last_label, "with 23 numbers"),
-        (setter("golden_image", value="absent.png"), "not among the files"),
+        (setter("golden_images", value=["absent.png"]), "not among the files"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(spoil: Spoil, change: Any, words: str) -> None:

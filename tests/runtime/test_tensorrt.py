@@ -128,7 +128,7 @@ def bundle(model: bytes, tmp_path: Path) -> Bundle:
             schema=SCHEMA,
             variants={"onnx-int8": VARIANT},
             files=file_entries(files),
-            golden_image="golden.png",
+            golden_images=("golden.png",),
         )
 
     engine = open_backend(model, VARIANT, threads=1)

@@ -43,6 +43,15 @@ class Bundle:
         """The bundle's name."""
         return self.manifest.name
 
+    def verify(self, name: str) -> None:
+        """Check the bytes of one file once more.
+
+        Raises:
+            DigestError: they changed in memory.
+        """
+        if hashlib.sha256(self.files[name]).hexdigest() != self.manifest.files[name].sha256:
+            raise DigestError(f"{self.where}: {name} changed in memory; load the bundle again")
+
     def variant(self, name: str | None = None, target: str | None = None) -> tuple[str, Variant]:
         """Return a variant by name, or the preferred one: TFLite before ONNX, int8 before others.
 

@@ -16,7 +16,7 @@ from rille.preprocess import Op, ops_to_json, parse_ops
 from rille.schema import build
 from rille.tensor import TensorSpec
 
-SCHEMA = 1
+SCHEMA = 2
 TASKS = ("classification", "multilabel", "segmentation")
 TARGETS = ("tflite", "onnx")
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -67,7 +67,8 @@ class Variant:
             "mask" (1, h, w, 1) logits; the same with "centre" (1, h, w, 1) logits and "size"
             (1, h, w, 2), log2 of width and height in units of 16 network pixels; "classes"
             (1, h, w, 1 + labels) logits, the rest first.
-        golden: role -> file with the expected output for the bundle's golden image, raw bytes.
+        golden: role -> file with the expected outputs for the bundle's golden images, raw bytes,
+            image after image.
         golden_share: how much a float output may differ from the golden one, as a share of that
             one's largest number; None for the manifest's tolerance. Engines that round inside
             differ from processor to processor.
@@ -183,7 +184,7 @@ class Manifest(Contract):
         schema: version of this format.
         variants: "tflite-int8" and the like -> the network in that form.
         files: name -> size and digest of every other file in the bundle.
-        golden_image: image file whose outputs are known; the self-test runs it.
+        golden_images: image files whose outputs are known; the self-test runs them.
         golden_tolerance: most a stored output number may differ from the golden one, in steps of
             an integer type or, for float32, in thousandths.
         metrics: figures with their definitions, per precision.
@@ -193,7 +194,7 @@ class Manifest(Contract):
     schema: int
     variants: dict[str, Variant]
     files: dict[str, FileEntry]
-    golden_image: str | None = None
+    golden_images: tuple[str, ...] = ()
     golden_tolerance: int = 3
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -208,8 +209,9 @@ class Manifest(Contract):
                 raise ValueError(f"file name {name!r} is not a plain name")
         for key, variant in self.variants.items():
             self._check_variant(key, variant)
-        if self.golden_image is not None and self.golden_image not in self.files:
-            raise ValueError(f"golden_image {self.golden_image!r} is not among the files")
+        for name in self.golden_images:
+            if name not in self.files:
+                raise ValueError(f"golden_images: {name!r} is not among the files")
 
     def _check_variant(self, key: str, variant: Variant) -> None:
         if variant.target not in TARGETS:

@@ -9,6 +9,7 @@ import platform
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -67,7 +68,13 @@ def _complete(
 ) -> None:
     """Write what is known only at the end: configuration, summary and report."""
     write_whole(folder / "run.toml", config.to_toml())
-    summary = {"source": source.uri.text, **pipeline.stats.to_json()}
+    watch = pipeline.watch
+    summary = {
+        "source": source.uri.text,
+        **pipeline.stats.to_json(),
+        "golden_checks": watch.checks,
+        "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
+    }
     write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if config.output.report:
         write_report(
@@ -121,6 +128,7 @@ def _pipeline(config: RunConfig) -> Pipeline:
         classify=_network(config, config.classify),
         segment=_network(config, config.segment),
         budget=config.budget,
+        check_every=config.engine.check_every,
     )
 
 
@@ -207,6 +215,12 @@ def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleEr
     if totals.failed:
         print(
             f"note: {totals.failed} frame(s) failed; results.jsonl tells each error",
+            file=sys.stderr,
+        )
+    for rebuild in pipeline.watch.rebuilds:
+        print(
+            f"note: {rebuild.stage} was built anew after {rebuild.after} frames; do not trust its "
+            f"answers to the last {rebuild.suspect} before that ({rebuild.reason})",
             file=sys.stderr,
         )
     names = ("results.jsonl", "annotated.mp4", "report.html", "run.toml", "summary.json")
