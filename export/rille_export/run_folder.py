@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rille.bundle.manifest import Contract
 from rille.errors import BundleError
-from rille.schema import build
-
-_MAX_BYTES = 16 * 1024 * 1024
+from rille.schema import build, read_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,10 +51,4 @@ def read_run(folder: Path) -> TrainedRun:
             f"{folder}: not a finished training run (needs model.keras and contract.json); "
             "finish it with: rille train"
         )
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BundleError(f"{path}: longer than {_MAX_BYTES} bytes, refused")
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as wrong:
-        raise BundleError(f"{path}: cannot be read ({wrong})") from None
-    return build(TrainedRun, table, str(path), BundleError)
+    return build(TrainedRun, read_json(path, BundleError), str(path), BundleError)

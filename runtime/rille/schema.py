@@ -8,6 +8,7 @@ Ranges are the dataclass's own business, in `__post_init__`, by `ValueError`.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
 import types
@@ -104,6 +105,23 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def read_json(path: Path, error: type[RilleError]) -> Any:
+    """Read a JSON file of at most `MAX_TABLE_BYTES`.
+
+    Args:
+        path: the file.
+        error: the exception to raise where it is missing, too long or malformed.
+    """
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise error(f"{path}: longer than {MAX_TABLE_BYTES} bytes, refused")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as wrong:
+        raise error(f"{path}: cannot be read ({str(wrong)[:80]})") from None
+
+
 def read_toml(path: Path, error: type[RilleError]) -> dict[str, Any]:
     """Read a TOML file of at most `MAX_TABLE_BYTES`.
 
@@ -171,8 +189,6 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        import json
-
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(v) for v in value) + "]"

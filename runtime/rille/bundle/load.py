@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rille.bundle.manifest import Manifest, Variant, parse_manifest
 from rille.bundle.sign import MAX_BYTES, SIGNATURE, check_signature
+from rille.bundle.slots import SLOTS, read_slots
 from rille.errors import BundleError, DigestError, ManifestError, nearest
 
 MANIFEST = "manifest.json"
@@ -98,8 +99,8 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     """Open a bundle and verify all of it.
 
     Args:
-        reference: the name of a shipped bundle ("moon-craters"), or the path of a folder or of an
-            uncompressed zip.
+        reference: the name of a shipped bundle ("moon-craters"), or the path of a folder, of an
+            uncompressed zip, or of a folder into which bundles are installed.
         trusted: public keys in hexadecimal digits; with any, the bundle must be signed by one of
             them, also one that comes with rille: those are unsigned.
 
@@ -112,6 +113,8 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     path = Path(reference)
     if not path.exists() and str(reference) in shipped_bundles():
         path = _SHIPPED / str(reference)
+    if (path / SLOTS).is_file():
+        return _installed(path, trusted)
     if not path.exists():
         known = shipped_bundles()
         raise BundleError(
@@ -127,6 +130,18 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
             )
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as wrong:
         raise BundleError(f"{path}: neither a bundle folder nor a sound zip ({wrong})") from None
+
+
+def _installed(site: Path, trusted: Sequence[str]) -> Bundle:
+    """Open what flies where bundles are installed."""
+    table = read_slots(site)
+    bundle = load_bundle(site / table.current, trusted)
+    if bundle.digest != table.slots[table.current].digest:
+        raise DigestError(
+            f"{bundle.where}: is not the bundle that was installed (its digest differs); install "
+            "it again, or go back: rille bundle rollback"
+        )
+    return bundle
 
 
 def _verified(

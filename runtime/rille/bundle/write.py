@@ -35,6 +35,22 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     return _write(folder, {**files, MANIFEST: manifest.to_json().encode()})
 
 
+def copy(bundle: Bundle, folder: Path) -> Bundle:
+    """Write a bundle as a folder, signature and all.
+
+    Args:
+        bundle: verified.
+        folder: where; an earlier bundle there is replaced when the new one is complete.
+
+    Raises:
+        SinkError: it cannot be written; what was there before is untouched.
+    """
+    members = {**bundle.files, MANIFEST: bundle.text}
+    if bundle.signature is not None:
+        members[SIGNATURE] = bundle.signature
+    return _write(folder, members)
+
+
 def _write(folder: Path, members: Mapping[str, bytes]) -> Bundle:
     folder = folder.resolve()
     try:

@@ -1,10 +1,11 @@
-"""`rille bundle`: look into bundles, verify, sign and pack them."""
+"""`rille bundle`: look into bundles, verify, sign, pack and install them."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from rille.bundle import (
     pack,
     read_public_key,
     sign,
+)
+from rille.cli.bundle_install import (
+    install_command,
+    rollback_command,
+    slots_command,
+    trial_command,
 )
 from rille.errors import BackendUnavailableError
 from rille.network import Network
@@ -33,7 +40,17 @@ def main(arguments: list[str]) -> int:
         The exit code: 0 where the bundle is what it says.
     """
     options = _parser().parse_args(arguments)
-    run = {"verify": _verify, "inspect": _inspect, "pack": _pack, "sign": _sign, "key": _key}
+    run: dict[str, Callable[[argparse.Namespace], int]] = {
+        "verify": _verify,
+        "inspect": _inspect,
+        "pack": _pack,
+        "sign": _sign,
+        "key": _key,
+        "install": lambda chosen: install_command(_open(chosen), chosen),
+        "rollback": rollback_command,
+        "slots": slots_command,
+        "trial": lambda chosen: trial_command(_open(chosen), chosen),
+    }
     return run[options.what](options)
 
 
@@ -47,9 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     packing = verbs.add_parser("pack", help="write a bundle as one file")
     signing = verbs.add_parser("sign", help="write a signed copy of a bundle")
     key = verbs.add_parser("key", help="make a key to sign with")
-    for verb in (verify, inspect, packing, signing):
+    installing = verbs.add_parser(
+        "install", help="put a bundle where one flies: into the other slot, tried there first"
+    )
+    trial = verbs.add_parser("trial", help="what install tries: golden images, and the speed here")
+    for verb in (verify, inspect, packing, signing, installing, trial):
         verb.add_argument("bundle", help="name of a shipped bundle, or path of a folder or zip")
-    for verb in (verify, inspect, packing):
+    for verb in (verify, inspect, packing, installing, trial):
         verb.add_argument(
             "--key",
             action="append",
@@ -57,6 +78,19 @@ def _parser() -> argparse.ArgumentParser:
             metavar="KEY",
             help="accept only what this public key signed (digits or a file); may be repeated",
         )
+    for verb in (installing, trial):
+        verb.add_argument(
+            "--limit-ms", type=float, metavar="MS", help="refuse what takes longer (p95 of 100)"
+        )
+    installing.add_argument(
+        "--into", type=Path, required=True, metavar="DIR", help="folder with the two slots"
+    )
+    for name, what in (
+        ("rollback", "let the bundle that flew before fly again"),
+        ("slots", "show what lies in the two slots"),
+    ):
+        site = verbs.add_parser(name, help=what)
+        site.add_argument("site", type=Path, metavar="DIR", help="folder with the two slots")
     inspect.add_argument("--json", action="store_true", help="print the manifest as JSON")
     packing.add_argument("--out", type=Path, required=True, metavar="FILE")
     signing.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key")

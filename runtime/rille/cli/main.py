@@ -19,7 +19,7 @@ _VERBS = {
     "sim": "render simulated scenes: data sets with exact truth, videos",
     "eval": "score a bundle on a labelled split: accuracy, Dice, F1",
     "data": "check a labelled data set: classes, damaged files, leaks between splits",
-    "bundle": "look into bundles; verify, sign and pack them",
+    "bundle": "look into bundles; verify, sign, pack and install them",
     "engine": "build TensorRT engines of a bundle on this device",
     "doctor": "say what this machine can do, and what to mend",
 }

@@ -1,0 +1,115 @@
+"""`rille bundle install`, `rollback`, `slots` and `trial`: changing the bundle that flies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rille.bundle import Bundle, SlotTable, install, read_slots, roll_back
+from rille.errors import CheckFailedError
+from rille.images import decode_image
+from rille.network import Network
+from rille.pipeline import default_threads
+
+_RUNS = 100
+_TRIAL_S = 300.0
+
+
+def install_command(bundle: Bundle, options: argparse.Namespace) -> int:
+    """Install a bundle into the slot that does not fly, try it, and let it fly."""
+    table = install(bundle, options.into, lambda slot: _trial_boot(slot, options.limit_ms))
+    _print_slots(options.into, table)
+    return 0
+
+
+def rollback_command(options: argparse.Namespace) -> int:
+    """Let the bundle of the other slot fly again."""
+    table = roll_back(options.site, lambda slot: _trial_boot(slot, None))
+    _print_slots(options.site, table)
+    return 0
+
+
+def slots_command(options: argparse.Namespace) -> int:
+    """Show what lies in the slots, and which one flies."""
+    _print_slots(options.site, read_slots(options.site))
+    return 0
+
+
+def trial_command(bundle: Bundle, options: argparse.Namespace) -> int:
+    """Load every network that can run here, run its golden images and time it.
+
+    Raises:
+        CheckFailedError: a golden answer is wrong, or the preferred network is too slow.
+    """
+    name, _ = bundle.variant()
+    network = Network.load(bundle, threads=default_threads())
+    worst = network.self_test()
+    images = [decode_image(bundle.files[k], k) for k in bundle.manifest.golden_images]
+    if not images:
+        _, height, width, _ = network.variant.input.shape
+        images = [np.zeros((height, width, 3), np.uint8)]
+    spent = []
+    for turn in range(_RUNS):
+        start = time.perf_counter_ns()
+        network.run(images[turn % len(images)])
+        spent.append((time.perf_counter_ns() - start) / 1e6)
+    network.close()
+    p50, p95 = np.percentile(spent[_RUNS // 10 :], [50, 95])
+    print(json.dumps({"variant": name, "golden_gap": worst, "p50_ms": p50, "p95_ms": p95}))
+    if options.limit_ms is not None and p95 > options.limit_ms:
+        raise CheckFailedError(
+            f"{bundle.where}: {name} takes {p95:.2f} ms (p95 of {_RUNS}), more than the "
+            f"{options.limit_ms:g} ms allowed"
+        )
+    return 0
+
+
+def _trial_boot(slot: Path, limit_ms: float | None) -> None:
+    """Try a bundle in a process of its own, which may crash or hang without harm.
+
+    Raises:
+        CheckFailedError: it does not do; says why.
+    """
+    command = [sys.executable, "-m", "rille", "bundle", "trial", str(slot)]
+    if limit_ms is not None:
+        command += ["--limit-ms", f"{limit_ms!r}"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TRIAL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise CheckFailedError(
+            f"{slot}: the trial boot hung for {_TRIAL_S:g} s; the bundle that flew goes on flying"
+        ) from None
+    if done.returncode == 0:
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(
+            f"trial boot: {found['variant']}, golden answers within {found['golden_gap']:.3g}, "
+            f"p50 {found['p50_ms']:.2f} ms, p95 {found['p95_ms']:.2f} ms",
+            file=sys.stderr,
+        )
+        return
+    if done.returncode < 0:
+        why = f"it crashed ({signal.Signals(-done.returncode).name})"
+    else:
+        said = [line for line in done.stderr.splitlines() if line.startswith("rille bundle: ")]
+        why = said[-1].partition(": ")[2] if said else f"exit code {done.returncode}"
+    raise CheckFailedError(
+        f"{slot}: failed its trial boot: {why}; the bundle that flew goes on flying"
+    )
+
+
+def _print_slots(site: Path, table: SlotTable) -> None:
+    for slot, entry in sorted(table.slots.items()):
+        mark = "flies" if slot == table.current else "     "
+        print(
+            f"{site / slot} {mark} {entry.name} {entry.version} {entry.digest[:12]} "
+            f"installed {entry.installed}"
+        )
