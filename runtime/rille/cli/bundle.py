@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from rille.bundle import (
     read_public_key,
     sign,
 )
+from rille.bundle.json_schema import manifest_schema
 from rille.cli.bundle_install import (
     install_command,
     rollback_command,
@@ -49,6 +51,7 @@ def main(arguments: list[str]) -> int:
         "install": lambda chosen: install_command(_open(chosen), chosen),
         "rollback": rollback_command,
         "slots": slots_command,
+        "schema": _schema,
         "trial": lambda chosen: trial_command(_open(chosen), chosen),
     }
     return run[options.what](options)
@@ -91,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         site = verbs.add_parser(name, help=what)
         site.add_argument("site", type=Path, metavar="DIR", help="folder with the two slots")
+    verbs.add_parser("schema", help="print the JSON schema of manifest.json")
     inspect.add_argument("--json", action="store_true", help="print the manifest as JSON")
     packing.add_argument("--out", type=Path, required=True, metavar="FILE")
     signing.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key")
@@ -169,6 +173,11 @@ def _sign(options: argparse.Namespace) -> int:
 def _key(options: argparse.Namespace) -> int:
     public = make_key(options.file)
     print(f"private key {options.file}: keep it to yourself\npublic key {public}")
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    print(json.dumps(manifest_schema(), indent=1))
     return 0
 
 

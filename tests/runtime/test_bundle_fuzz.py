@@ -1,0 +1,98 @@
+"""Thousands of damaged bundles: refused by a rille error or the same in every byte that counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rille.bundle import Bundle, file_entries, load_bundle, pack, write_bundle
+from rille.errors import RilleError
+
+COUNT = 5_000
+"""Of each kind: folders and zips."""
+
+
+@pytest.fixture
+def small(mars_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A bundle of a few kilobytes, so that thousands can be read."""
+    dice = random.Random(3)
+    files = {name: dice.randbytes(min(len(b), 400)) for name, b in mars_bundle.files.items()}
+    manifest = replace(mars_bundle.manifest, files=file_entries(files), metrics={}, provenance={})
+    return write_bundle(tmp_path / "small", manifest, files)
+
+
+def damaged(content: bytes, dice: random.Random) -> bytes:
+    """One to three changes: a bit, a cut, bytes put in, taken out, moved, repeated, or a number."""
+    data = bytearray(content)
+    for _ in range(dice.choice((1, 1, 2, 3))):
+        at = dice.randrange(len(data) or 1)
+        length = dice.choice((1, 4, 64, 1000))
+        kind = dice.randrange(8)
+        if kind == 0 and data:
+            data[at] ^= 1 << dice.randrange(8)
+        elif kind == 1:
+            del data[at:]
+        elif kind == 2:
+            data[at:at] = dice.randbytes(length)
+        elif kind == 3:
+            del data[at : at + length]
+        elif kind == 4:
+            data[at : at + length] = bytes(length)
+        elif kind == 5:
+            data += data[at : at + length]
+        elif kind == 6:
+            data[at : at + 4] = b"\xff\xff\xff\xff"
+        else:
+            data[at : at + 1] = dice.choice((b"{", b"]", b'"', b"\\u0000", b"1e999", b"-", b"NaN"))
+    return bytes(data)
+
+
+def is_sound(bundle: Bundle) -> bool:
+    """Whether what was loaded is what its manifest names, byte for byte."""
+    named = json.loads(bundle.text)["files"]
+    return bundle.files.keys() == named.keys() and all(
+        hashlib.sha256(data).hexdigest() == named[name]["sha256"]
+        for name, data in bundle.files.items()
+    )
+
+
+@pytest.mark.slow
+def test_damaged_folders(small: Bundle) -> None:
+    dice = random.Random(8)
+    folder = Path(small.where)
+    names = sorted(p.name for p in folder.iterdir())
+    refused = 0
+    for turn in range(COUNT):
+        # The manifest is where there is most to understand.
+        name = "manifest.json" if turn % 2 else dice.choice(names)
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(damaged(before, dice))
+        try:
+            assert is_sound(load_bundle(folder))
+        except RilleError:
+            refused += 1
+        (folder / name).write_bytes(before)
+    assert refused > 0.8 * COUNT
+    assert load_bundle(folder).digest == small.digest
+
+
+@pytest.mark.slow
+def test_damaged_zips(small: Bundle, tmp_path: Path) -> None:
+    dice = random.Random(9)
+    whole = tmp_path / "whole.zip"
+    pack(small, whole)
+    content = whole.read_bytes()
+    path = tmp_path / "spoilt.zip"
+    refused = 0
+    for _ in range(COUNT):
+        path.write_bytes(damaged(content, dice))
+        try:
+            assert is_sound(load_bundle(path))
+        except RilleError:
+            refused += 1
+    assert refused > 0.8 * COUNT
