@@ -29,6 +29,7 @@ from rille_export.noise import noisiest_layers
 from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
+from rille_export.speed import measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class ExportOptions:
         targets: forms that the bundle shall carry; see `rille_export.forms`.
         force: write the bundle although the parity check failed; recorded in the manifest.
         tune_steps: of tuning for int8, 0 for none; None tunes where int8 loses too much without.
+        allow_float: operations that may work on floats in integer forms of TFLite.
         decision_from: take temperature, thresholds and class offsets from this bundle, of the same
             network trained on less, instead of fitting them on the validation split. For a network
             that has been trained on that split too, on which everything would look too good.
@@ -49,6 +51,7 @@ class ExportOptions:
     targets: tuple[str, ...] = ("tflite-int8",)
     force: bool = False
     tune_steps: int | None = None
+    allow_float: tuple[str, ...] = ()
     decision_from: Bundle | None = None
 
 
@@ -97,13 +100,18 @@ def export(
     contract = replace(run.contract, decision=made.decision)
     kept = {name: made.forms[name] for name in made.parity}
     sizes = {name: len(form.content) for name, form in kept.items()}
+    speeds = measure(made.forms)
     after = made.after[made.first]
-    card = model_card(contract, provenance, made.parity, after, sizes)
+    warnings = [f"{name} is {s.warning}" for name, s in speeds.items() if s.warning]
+    for warning in warnings:
+        say(f"warning: {warning}")
+    card = model_card(contract, provenance, made.parity, after, sizes, warnings)
     metrics = {
         "split": run.data.validation,
         "trained_on_this_split": run.data.seen,
         "selected_on_this_split": [] if source else _selected(after),
         "parity": {name: parity.to_json() for name, parity in made.parity.items()},
+        "speed": {name: speed.to_json() for name, speed in speeds.items()},
         made.first: after.detail,
     }
     return _write(out, contract, kept, made.first, card, metrics, provenance), made.parity
@@ -233,7 +241,9 @@ def _attempt(task: _Task, steps: int) -> _Attempt:
     run, wanted = task.run, chosen_forms(task.options.targets)
     shape = (1, *task.model.input_shape[1:])
     tensors = calibration.inputs(run.contract, shape, task.samples)
-    forms, gap = make_forms(run.contract, task.model, tensors, wanted, steps, task.say)
+    forms, gap = make_forms(
+        run.contract, task.model, tensors, wanted, steps, task.say, task.options.allow_float
+    )
 
     def score(form: str, decision: Decision) -> Evaluation:
         task.say(f"scoring {form} on split {run.data.validation}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rille.bundle.manifest import Contract
@@ -15,6 +16,7 @@ def model_card(
     parity: dict[str, Parity],
     after: Evaluation,
     sizes: dict[str, int],
+    warnings: Sequence[str] = (),
 ) -> str:
     """Return the card as Markdown.
 
@@ -24,6 +26,7 @@ def model_card(
         parity: form -> its comparison with float.
         after: scores of the first form.
         sizes: form -> bytes of the model file.
+        warnings: what a user of the bundle should know beforehand.
     """
     d = after.detail
     parts = [
@@ -40,6 +43,7 @@ def model_card(
         f"Split `{d['split']}` of {d['dataset']} ({d['images']} images), through the runtime, on "
         f"{d['backend']}. {_standing(provenance, d['split'])}",
         _score_table(parity),
+        *(f"**Note:** {warning}." for warning in warnings),
         *_details(after),
         "Definitions: " + "; ".join(f"{k}: {v}" for k, v in d["definitions"].items()) + ".",
         "## Made from",

@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
             targets=tuple(options.targets or ("tflite-int8",)),
             force=options.force,
             tune_steps=options.tune,
+            allow_float=tuple(options.allow_float),
             decision_from=source,
         ),
         default_say,
@@ -77,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STEPS",
         help="tune biases so that int8 answers as float does; 0 never (default: where int8 loses "
         "too much without)",
+    )
+    parser.add_argument(
+        "--allow-float",
+        action="append",
+        default=[],
+        metavar="OP",
+        help="let this operation work on floats in an integer form (GREATER); may be repeated",
     )
     parser.add_argument(
         "--decision-from",

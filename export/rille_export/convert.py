@@ -56,7 +56,10 @@ def load_model(path: Path) -> Any:
 
 
 def to_tflite(
-    model: Any, precision: str = "fp32", calibration: Iterable[NDArray[np.float32]] = ()
+    model: Any,
+    precision: str = "fp32",
+    calibration: Iterable[NDArray[np.float32]] = (),
+    allow_float: Sequence[str] = (),
 ) -> bytes:
     """Convert a model with a dict of outputs.
 
@@ -65,10 +68,11 @@ def to_tflite(
         precision: "fp32"; "fp16", weights of half precision; "int8", input and outputs included; or
             "int16x8", weights of 8 bits and everything else of 16.
         calibration: (1, h, w, c) inputs, for the ranges of integers.
+        allow_float: operations ("GREATER") that may work on floats in an integer form.
 
     Raises:
-        BundleError: TensorFlow cannot convert it, or what comes out lacks weights or is not of
-            integers throughout.
+        BundleError: TensorFlow cannot convert it, or what comes out lacks weights, or is not of
+            integers throughout but for what is allowed.
     """
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")]
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -83,29 +87,55 @@ def to_tflite(
             converter.representative_dataset = lambda: ([sample] for sample in samples)
             operations, kind = _INTEGERS[precision]
             converter.target_spec.supported_ops = [operations]
+            if allow_float:
+                converter.target_spec.supported_ops += [tf.lite.OpsSet.TFLITE_BUILTINS]
             converter.inference_input_type = converter.inference_output_type = kind
         try:
             content: bytes = converter.convert()
         except Exception as wrong:  # the converter raises its own, unexported types
             reason = str(wrong).strip().splitlines()[0][:200]
             raise BundleError(f"{model.name}: TensorFlow cannot convert it ({reason})") from None
-    check_operations(content, integer=precision in _INTEGERS)
+    check_operations(content, integer=precision in _INTEGERS, allow_float=allow_float)
     return content
 
 
-def check_operations(content: bytes, *, integer: bool) -> None:
-    """Refuse a converted network that still refers to variables, or has floats it shall not have.
+def check_operations(content: bytes, *, integer: bool, allow_float: Sequence[str] = ()) -> None:
+    """Refuse a converted network with something in it that does not belong there.
+
+    Args:
+        content: the `.tflite` file.
+        integer: whether it shall compute in integers.
+        allow_float: operations that may work on floats all the same.
 
     Raises:
-        BundleError: names the offending tensor.
+        BundleError: it refers to variables, which means that its weights were lost; it has an
+            operation outside of TensorFlow Lite's own; an operation works on floats that shall not.
+            Names the first of them.
     """
-    interpreter = _interpreter(content)
+    interpreter = _interpreter(content, plain=True)
+    kinds: dict[int, str] = {}
     for tensor in interpreter.get_tensor_details():
-        kind = np.dtype(tensor["dtype"]).name if tensor["dtype"] is not None else "resource"
-        if kind in ("resource", "object", "void"):
+        dtype = tensor["dtype"]
+        kind = kinds[int(tensor["index"])] = np.dtype(dtype).name if dtype is not None else "void"
+        if kind in ("object", "void"):
             raise BundleError(f"conversion lost weights: {tensor['name']} is a variable")
-        if integer and kind.startswith("float"):
-            raise BundleError(f"not fully quantised: {tensor['name']} is {kind}")
+    ends = {"QUANTIZE", "DEQUANTIZE"}  # between integers and whatever works on floats
+    floating: list[str] = []
+    # There is no public way to list operations.
+    for operation in interpreter._get_ops_details():
+        name = str(operation["op_name"])
+        if name == "CUSTOM" or name.startswith("Flex"):
+            raise BundleError(f"{name} is not an operation of TensorFlow Lite's own")
+        touched = (*operation["inputs"], *operation["outputs"])
+        if any(kinds.get(int(k), "").startswith("float") for k in touched):
+            floating.append(name)
+    wrong = [name for name in floating if name not in {*allow_float, *ends}]
+    wrong += [name for name in floating if name in ends and not allow_float]
+    if integer and wrong:
+        raise BundleError(
+            f"not fully quantised: {wrong[0]} works on floats; allow it by name with "
+            f"--allow-float {wrong[0]}, or leave it out of the network"
+        )
 
 
 def describe_variant(
@@ -149,10 +179,14 @@ def largest_gap(model: Any, engine: Backend, samples: Sequence[NDArray[np.float3
     return worst
 
 
-def _interpreter(content: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
+def _interpreter(content: bytes, *, plain: bool = False) -> Any:
+    """Return an interpreter; a plain one has no XNNPACK, so that its operations are the file's."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(model_content=content, num_threads=1)
+    kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else OpResolverType.AUTO
+    interpreter = Interpreter(
+        model_content=content, num_threads=1, experimental_op_resolver_type=kind
+    )
     interpreter.allocate_tensors()
     return interpreter
 

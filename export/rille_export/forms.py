@@ -73,6 +73,7 @@ def make_forms(
     wanted: Sequence[str],
     steps: int,
     say: Say,
+    allow_float: Sequence[str] = (),
 ) -> tuple[dict[str, Form], float]:
     """Convert a network.
 
@@ -83,6 +84,7 @@ def make_forms(
         wanted: names out of `FORMS`; `FLOAT` is made besides.
         steps: of tuning for int8; the forms that compute in integers are made of the result.
         say: called with a line at each step.
+        allow_float: operations that may work on floats in integer forms of TFLite.
 
     Returns:
         The forms by name, and the largest gap between Keras and the float forms.
@@ -97,8 +99,10 @@ def make_forms(
     for name in dict.fromkeys((FLOAT, *wanted)):
         target, _, precision = name.partition("-")
         source = small if quantised(name) else model
-        make = to_onnx.to_onnx if target == "onnx" else convert.to_tflite
-        content = make(source, precision, tensors)
+        if target == "onnx":
+            content = to_onnx.to_onnx(source, precision, tensors)
+        else:
+            content = convert.to_tflite(source, precision, tensors, allow_float)
         file = f"model.{precision}.{target}"
         describe = to_onnx.describe_variant if target == "onnx" else convert.describe_variant
         forms[name] = Form(content, describe(content, file, precision, list(model.output)))

@@ -143,3 +143,15 @@ def test_a_step_that_a_form_lacks_is_named() -> None:
     model = crater_unet((64, 64, 1), (4, 8), canonical_light=True)
     with pytest.raises(BundleError, match="16x8-bit not yet supported for op: 'GREATER'"):
         convert.to_tflite(model, "int16x8", images(2))
+
+
+def test_floats_in_an_integer_network_are_allowed_by_name_alone() -> None:
+    keras.config.set_dtype_policy("float32")
+    image = keras.Input((64, 64, 1))
+    x = keras.layers.Conv2D(4, 3)(keras.ops.sin(image))
+    model = keras.Model(image, {"mask": x})
+    for allowed in ([], ["COS"]):  # TensorFlow itself falls back to floats without a word
+        with pytest.raises(BundleError, match="SIN works on floats; allow it by name"):
+            convert.to_tflite(model, "int8", images(2), allowed)
+    content = convert.to_tflite(model, "int8", images(2), ["SIN"])
+    assert convert.describe_variant(content, "m", "int8").input.dtype == "int8"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rille.backends.partitions import partitions
 from rille.bundle import (
     Bundle,
     check_signature,
@@ -261,7 +261,7 @@ def _variant_lines(bundle: Bundle, name: str) -> list[str]:
     except BackendUnavailableError as wrong:
         return [*lines, f"cannot run here: {wrong}"]
     if variant.target == "tflite":
-        lines.append(_operations(bundle.files[variant.file]))
+        lines.append(str(partitions(bundle.files[variant.file])))
     tensor = np.zeros(taken.shape, taken.numpy_dtype)
     spent = []
     for _ in range(_RUNS):
@@ -271,16 +271,3 @@ def _variant_lines(bundle: Bundle, name: str) -> list[str]:
     network.close()
     middle = float(np.median(spent[_RUNS // 3 :]))
     return [*lines, f"{network.backend.name}, 1 thread: about {middle:.2f} ms an inference here"]
-
-
-def _operations(model: bytes) -> str:
-    """Return the operations of a TFLite network, and in how many parts XNNPACK takes it."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
-    # There is no public way to list operations.
-    counts = Counter(str(entry["op_name"]) for entry in interpreter._get_ops_details())
-    parts = counts.pop("DELEGATE", 0)
-    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-    return f"{sum(counts.values())} operations in {parts} XNNPACK part(s): {listed}"
