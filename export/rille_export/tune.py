@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from rille.errors import BundleError
+from rille_export.flat import flattened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,12 +106,12 @@ def tuned(model: Any, images: Sequence[NDArray[np.float32]], steps: int, say: Sa
         steps: number of steps with batches of 8.
         say: called with a line before and after.
 
-    Raises:
-        BundleError: the network has parts that this does not understand.
     """
-    _check(model)
+    model = flattened(model)
     ranges = _ranges(model, images)
     student = rebuilt(model, ranges)
+    for layer in student.layers:  # the network itself has them too
+        layer.trainable = isinstance(layer, Folded)
     say(f"tuning for int8 on {len(images)} images: {steps} steps")
     before = _distance(model, student, images[:32])
     rate = keras.optimizers.schedules.CosineDecay(
@@ -154,7 +154,9 @@ def rebuilt(model: Any, ranges: dict[str, tuple[float, float]] | None) -> Any:
             made = Folded(kind, strides, padding, ranges is not None, name=f"{layer.name}_folded")
             made.start(kernel, bias)
             x = made(args[0])
-        elif isinstance(layer, keras.layers.BatchNormalization | keras.layers.Dropout):
+            if getattr(layer, "activation", None) not in (None, keras.activations.linear):
+                x = keras.layers.Activation(layer.activation)(x)
+        elif isinstance(layer, keras.layers.Dropout) or _is_folded(layer):
             x = args[0]
         else:
             x = layer(*args, **kwargs)
@@ -170,20 +172,14 @@ def _rounded(x: Any, step: Any) -> Any:
     return x + ops.stop_gradient(ops.round(x / step) * step - x)
 
 
-def _check(model: Any) -> None:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            raise BundleError(
-                f"--tune: network {layer.name!r} inside {model.name} cannot be tuned for int8; "
-                "networks of keras.applications are quantised as they are"
-            )
-        norm = isinstance(layer, keras.layers.BatchNormalization)
-        if norm and not _is_convolution(_before(layer)):
-            raise BundleError(f"--tune: no convolution before {layer.name} to fold it into")
-
-
 def _is_convolution(layer: Any) -> bool:
     return isinstance(layer, _CONVOLUTIONS)
+
+
+def _is_folded(layer: Any) -> bool:
+    """Return whether a layer goes into the convolution before it."""
+    norm = isinstance(layer, keras.layers.BatchNormalization)
+    return norm and _is_convolution(_before(layer))
 
 
 def _before(layer: Any) -> Any:

@@ -12,8 +12,9 @@ pytest.importorskip("tensorflow", reason="the export extra is not installed")
 import keras
 
 from rille.backends.litert import LiteRtBackend
-from rille.errors import BundleError
 from rille_export import convert, tune
+from rille_export.flat import flattened
+from rille_train.models.application import application_classifier
 from rille_train.models.crater_unet import crater_unet
 from rille_train.models.scene_unet import scene_unet
 
@@ -124,8 +125,28 @@ def test_tuning_brings_int8_closer_to_float_on_images_not_shown() -> None:
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
-def test_networks_inside_networks_are_refused() -> None:
-    image = keras.Input((16, 16, 3))
-    outer = keras.Model(image, {"logits": small()(image)["logits"]})
-    with pytest.raises(BundleError, match="cannot be tuned for int8"):
-        tune.tuned(outer, images(outer, 1), 1, print)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base", "head"), [("MobileNetV3Small", "plain"), ("EfficientNetB0", "batchnorm-dropout")]
+)
+def test_networks_inside_networks_are_tuned_as_one(base: str, head: str) -> None:
+    """Activations inside convolutions, squeeze and excitation, normalisation on its own."""
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(2)
+    model = application_classifier((64, 64, 3), 3, base=base, head=head, dropout=0.2, fixed=True)
+    stirred(model.get_layer("base"))
+    stirred(model)
+    shown = [x * 40 + 120 for x in images(model, 16)]
+    flat = flattened(model)
+    assert not any(isinstance(layer, keras.Model) for layer in flat.layers)
+    plain = tune.rebuilt(flat, None)
+    for x in shown[:3]:
+        exact = model.predict_on_batch(x)["logits"]
+        for other in (flat, plain):
+            answer = other.predict_on_batch(x)["logits"]
+            np.testing.assert_allclose(answer, exact, atol=2e-3 * np.abs(exact).max())
+    weights = [w.copy() for w in model.get_weights()]
+    tuned = tune.tuned(model, shown, 3, lambda line: None)
+    assert tuned.predict_on_batch(shown[0])["logits"].shape == (1, 3)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
