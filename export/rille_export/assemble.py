@@ -23,6 +23,7 @@ from rille.evaluate import Evaluation, evaluate
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
+from rille_export.foreign import check_logits, read_foreign
 from rille_export.forms import FLOAT, Form, chosen_forms, make_forms, quantised
 from rille_export.golden import golden_files
 from rille_export.noise import noisiest_layers
@@ -45,6 +46,7 @@ class ExportOptions:
         decision_from: take temperature, thresholds and class offsets from this bundle, of the same
             network trained on less, instead of fitting them on the validation split. For a network
             that has been trained on that split too, on which everything would look too good.
+        contract: what a network from elsewhere is for; see `rille_export.foreign`.
     """
 
     calibration_images: int = 240
@@ -53,6 +55,7 @@ class ExportOptions:
     tune_steps: int | None = None
     allow_float: tuple[str, ...] = ()
     decision_from: Bundle | None = None
+    contract: Path | None = None
 
 
 def export(
@@ -61,7 +64,7 @@ def export(
     """Export a finished training run to a bundle.
 
     Args:
-        folder: the run folder.
+        folder: the run folder; with a contract in the options, a `.keras` file or a SavedModel.
         root: the data set it was trained on.
         out: the bundle's folder.
         options: how.
@@ -77,18 +80,20 @@ def export(
         SinkError: the bundle cannot be written.
     """
     chosen_forms(options.targets)  # a name that is none is refused before any work
-    run = read_run(folder)
+    run, model = _opened(folder, options)
     dataset, _ = readable(
         open_dataset(root, run.contract.task),
         f"{run.data.train}+{run.data.validation}",
         skip=bool(run.provenance.get("unreadable")),  # what training left out is left out here
     )
-    model = convert.load_model(folder / "model.keras")
     source = options.decision_from
     if source is not None:
         _check_source(source, run.contract)
-    offsets = _shift_classes(model, run, dataset, source, say)
+    model, offsets = _shift_classes(model, run, dataset, source, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
+    if options.contract is not None:
+        shape = (1, *model.input_shape[1:])
+        check_logits(model, calibration.inputs(run.contract, shape, samples[:8]), folder)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
     task = _Task(run=run, model=model, dataset=dataset, samples=samples, options=options, say=say)
     made = _attempt(task, options.tune_steps or 0)
@@ -117,6 +122,13 @@ def export(
     return _write(out, contract, kept, made.first, card, metrics, provenance), made.parity
 
 
+def _opened(path: Path, options: ExportOptions) -> tuple[TrainedRun, Any]:
+    """Return what is to be exported: a run of ours, or a network from elsewhere."""
+    if options.contract is not None:
+        return read_foreign(path, options.contract)
+    return read_run(path), convert.load_model(path / "model.keras")
+
+
 def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, Any]:
     """Return what the run says of itself, and how it was exported."""
     run, source = task.run, task.options.decision_from
@@ -139,8 +151,8 @@ def _shift_classes(
     dataset: Dataset,
     source: Bundle | None,
     say: Callable[[str], None],
-) -> list[float]:
-    """Put offsets into a network with class maps or labels, and return them; else none."""
+) -> tuple[Any, list[float]]:
+    """Return a network with class maps or labels with offsets, and these; others as they are."""
     if source is not None:
         offsets = [float(value) for value in source.manifest.provenance.get("class_offsets", [])]
         origin = f"from {source.where}"
@@ -148,10 +160,10 @@ def _shift_classes(
         offsets = fit_offsets(model, run.contract, dataset, run.data.validation)
         origin = f"fitted on split {run.data.validation}"
     if offsets:
-        add_offsets(model, offsets)
+        model = add_offsets(model, offsets)
         shown = ", ".join(f"{value:+.2f}" for value in offsets)
         say(f"offsets of the classes, {origin}: {shown}")
-    return offsets
+    return model, offsets
 
 
 def _check_source(source: Bundle, contract: Contract) -> None:

@@ -47,6 +47,27 @@ def model_card(
         *_details(after),
         "Definitions: " + "; ".join(f"{k}: {v}" for k, v in d["definitions"].items()) + ".",
         "## Made from",
+        *_training(contract.name, provenance, d["split"]),
+        f"- network: {provenance['parameters']:,} parameters; "
+        + ", ".join(f"{form} {size / 1e6:.2f} MB" for form, size in sizes.items()),
+        f"- exported with {provenance['exported_with']}, {provenance['exported_on']}; calibrated "
+        f"on {provenance['calibration']['images']} training images",
+        "## Licence",
+        contract.licence,
+    ]
+    if "recipe" in provenance:
+        parts += ["## Recipe", f"```toml\n{provenance['recipe']}```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _training(name: str, provenance: dict[str, Any], split: str) -> list[str]:
+    """Return lines on what the network learnt from."""
+    if "origin" in provenance:
+        return [
+            f"- trained elsewhere, {provenance['origin']}; its contract names split "
+            f"`{provenance['train_split']}` as what it was trained on"
+        ]
+    return [
         f"- data: {provenance['dataset']}, split `{provenance['train_split']}`, "
         f"{provenance['train_images']} images (listing SHA-256 "
         f"`{provenance['train_listing_sha256'][:16]}…`)",
@@ -55,20 +76,10 @@ def model_card(
             f"`{extra['listing_sha256'][:16]}…`)"
             for extra in provenance.get("extra", [])
         ),
-        f"- network: {provenance['parameters']:,} parameters; "
-        + ", ".join(f"{form} {size / 1e6:.2f} MB" for form, size in sizes.items()),
         f"- trained with {provenance['trained_with']}, {provenance['trained_on']}",
-        f"- exported with {provenance['exported_with']}, {provenance['exported_on']}; calibrated "
-        f"on {provenance['calibration']['images']} training images",
-        f"- commands: `rille train {contract.name} --data ROOT`, "
-        f"`rille export runs/{contract.name} --data ROOT`, "
-        f"`rille eval {contract.name} ROOT --split {d['split']}`",
-        "## Licence",
-        contract.licence,
-        "## Recipe",
-        f"```toml\n{provenance['recipe']}```",
+        f"- commands: `rille train {name} --data ROOT`, `rille export runs/{name} --data ROOT`, "
+        f"`rille eval {name} ROOT --split {split}`",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _standing(provenance: dict[str, Any], split: str) -> str:

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     bundle, parity = export(
         options.run,
         options.data,
-        options.out or options.run / "bundle",
+        options.out or _beside(options),
         ExportOptions(
             calibration_images=options.calibration_images,
             targets=tuple(options.targets or ("tflite-int8",)),
@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> int:
             tune_steps=options.tune,
             allow_float=tuple(options.allow_float),
             decision_from=source,
+            contract=options.contract,
         ),
         default_say,
     )
@@ -49,15 +50,30 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _beside(options: argparse.Namespace) -> Path:
+    run: Path = options.run
+    return run / "bundle" if options.contract is None else run.with_name(f"{run.stem}-bundle")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rille export",
         description="Quantise a trained network, check it against its float form, write a bundle.",
     )
-    parser.add_argument("run", type=Path, help="folder of a finished `rille train`")
+    parser.add_argument(
+        "run",
+        type=Path,
+        help="folder of a finished `rille train`; with --contract a .keras file or a SavedModel",
+    )
+    parser.add_argument(
+        "--contract",
+        type=Path,
+        metavar="TOML",
+        help="what a network from elsewhere is for: task, labels, preprocessing, splits",
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data set folder")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="bundle folder (default: RUN/bundle)"
+        "--out", type=Path, metavar="DIR", help="bundle folder (default: RUN/bundle, MODEL-bundle)"
     )
     parser.add_argument("--calibration-images", type=int, default=240, metavar="N")
     parser.add_argument(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from rille.bundle.manifest import Contract
@@ -113,11 +114,20 @@ def label_offsets(logits: NDArray[np.float32], truth: NDArray[np.int8]) -> list[
     return [float(value) for value in weights[1:] / weights[0]]
 
 
-def add_offsets(model: Any, offsets: Sequence[float]) -> None:
-    """Add offsets to the bias of the layer that makes the class maps or the logits, in place."""
-    layer = model.get_layer(_MASKS if _MASKS in model.output else _LABELS)
-    kernel, bias = layer.get_weights()
-    layer.set_weights([kernel, bias + np.asarray(offsets, bias.dtype)])
+def add_offsets(model: Any, offsets: Sequence[float]) -> Any:
+    """Return the network with offsets added to its class maps or logits.
+
+    They go into the bias of the layer that makes them, in place, where that layer is called after
+    its output, as in all of ours; else an addition follows it.
+    """
+    role = _MASKS if _MASKS in model.output else _LABELS
+    layers = [layer for layer in model.layers if layer.name == role]
+    if layers and len(layers[0].get_weights()) == 2:
+        kernel, bias = layers[0].get_weights()
+        layers[0].set_weights([kernel, bias + np.asarray(offsets, bias.dtype)])
+        return model
+    shifted = keras.layers.Rescaling(1.0, offset=list(offsets), name="offsets")(model.output[role])
+    return keras.Model(model.input, {**model.output, role: shifted}, name=model.name)
 
 
 def macro_dice(

@@ -233,13 +233,21 @@ def _scores(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 def _origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     if not provenance:
         return []
+    elsewhere = provenance.get("origin")
     return [
-        (
+        ("trained", f"elsewhere: {elsewhere}")
+        if elsewhere
+        else (
             "trained on",
             f"{provenance.get('dataset')}, split {provenance.get('train_split')}, "
             f"{provenance.get('train_images')} images, {provenance.get('trained_on')}",
         ),
-        ("made with", f"{provenance.get('trained_with')}; {provenance.get('exported_with')}"),
+        (
+            "made with",
+            "; ".join(
+                provenance[key] for key in ("trained_with", "exported_with") if key in provenance
+            ),
+        ),
         ("forced", "yes: " + "; ".join(provenance.get("parity_failures", [])))
         if provenance.get("forced")
         else ("parity", "passed"),
