@@ -111,15 +111,20 @@ def export(
     for warning in warnings:
         say(f"warning: {warning}")
     card = model_card(contract, provenance, made.parity, after, sizes, warnings)
-    metrics = {
-        "split": run.data.validation,
-        "trained_on_this_split": run.data.seen,
-        "selected_on_this_split": [] if source else _selected(after),
+    metrics = _metrics(task, made) | {"speed": {k: s.to_json() for k, s in speeds.items()}}
+    return _write(out, contract, kept, made.first, card, metrics, provenance), made.parity
+
+
+def _metrics(task: _Task, made: _Attempt) -> dict[str, Any]:
+    """Return the scores, and what they are worth."""
+    after, data = made.after[made.first], task.run.data
+    return {
+        "split": data.validation,
+        "trained_on_this_split": data.seen,
+        "selected_on_this_split": [] if task.options.decision_from else _selected(after),
         "parity": {name: parity.to_json() for name, parity in made.parity.items()},
-        "speed": {name: speed.to_json() for name, speed in speeds.items()},
         made.first: after.detail,
     }
-    return _write(out, contract, kept, made.first, card, metrics, provenance), made.parity
 
 
 def _opened(path: Path, options: ExportOptions) -> tuple[TrainedRun, Any]:

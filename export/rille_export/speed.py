@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rille.backends import open_backend
-from rille.backends.partitions import Partitions, partitions
+from rille.backends.anatomy import Anatomy, anatomy
 from rille.bench import processor
 from rille_export.forms import FLOAT, Form
 
@@ -29,18 +29,18 @@ class Speed:
 
     Attributes:
         ratio_to_float: its median time over that of the float form, taken in turns.
-        partitions: how XNNPACK divides it.
+        anatomy: how XNNPACK divides it.
     """
 
     ratio_to_float: float
-    partitions: Partitions
+    anatomy: Anatomy
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the manifest."""
         return {
             "ratio_to_float": round(self.ratio_to_float, 3),
-            "xnnpack_parts": self.partitions.parts,
-            "outside_xnnpack": dict(self.partitions.outside),
+            "xnnpack_parts": self.anatomy.parts,
+            "outside_xnnpack": dict(self.anatomy.outside),
             "measured_on": processor(),
         }
 
@@ -49,9 +49,9 @@ class Speed:
         """What to say of a form that is slower than float; empty for others."""
         if self.ratio_to_float < _SLOWER:
             return ""
-        left = ", ".join(f"{count} {name}" for name, count in self.partitions.outside.items())
+        left = ", ".join(f"{count} {name}" for name, count in self.anatomy.outside.items())
         why = (
-            f"XNNPACK takes it in {self.partitions.parts} parts and leaves out {left}"
+            f"XNNPACK takes it in {self.anatomy.parts} parts and leaves out {left}"
             if left
             else "XNNPACK takes all of it, but gains nothing on this processor"
         )
@@ -71,7 +71,7 @@ def measure(forms: Mapping[str, Form]) -> dict[str, Speed]:
     return {
         name: Speed(
             ratio_to_float=float(np.median(spent[name]) / np.median(spent[FLOAT])),
-            partitions=partitions(forms[name].content),
+            anatomy=anatomy(forms[name].content),
         )
         for name in chosen
     }

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class _Expected:
     """What one output is to be for every golden image: (images, numbers), and how closely."""
 
-    values: NDArray[np.float64]
+    values: NDArray[Any]
+    """As stored, in the bundle's own memory."""
     steps_of: NDArray[np.float64]
     """(images,) what one unit of the manifest's tolerance is, in stored numbers."""
 
@@ -72,7 +73,8 @@ class GoldenTest:
         outputs = backend.infer(self._tensors[which])
         worst = 0.0
         for role, expected in self._expected.items():
-            gaps = np.abs(outputs[role].ravel().astype(np.float64) - expected.values[which])
+            golden = expected.values[which].astype(np.float64)
+            gaps = np.abs(outputs[role].ravel() - golden)
             gap = float(gaps.max()) / expected.steps_of[which]
             # `not <=` also catches NaN.
             if not gap <= self._tolerance:
@@ -95,10 +97,11 @@ def _expected(bundle: Bundle, variant: Variant, role: str, images: int) -> _Expe
             f"{bundle.where}: {name} has {len(content)} bytes, {images} golden image(s) need "
             f"{numbers * spec.numpy_dtype.itemsize}"
         )
-    values = np.frombuffer(content, spec.numpy_dtype).reshape(images, -1).astype(np.float64)
+    values = np.frombuffer(content, spec.numpy_dtype).reshape(images, -1)
     unit = 1e-3 if spec.dtype == "float32" else 1.0
     steps = np.full(images, unit)
     if variant.golden_share is not None:
-        share: Any = variant.golden_share * np.abs(values).max(axis=1)
+        largest = np.abs(values.astype(np.float64)).max(axis=1)
+        share: Any = variant.golden_share * largest
         steps = np.maximum(share, 1e-12) / bundle.manifest.golden_tolerance
     return _Expected(values, steps)

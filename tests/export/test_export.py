@@ -19,7 +19,7 @@ pytest.importorskip("tensorflow", reason="the export extra is not installed")
 import keras
 
 from rille.backends import open_backend
-from rille.backends.partitions import partitions
+from rille.backends.anatomy import anatomy
 from rille.bundle import load_bundle
 from rille.bundle.manifest import Contract, Decision, LabelEntry
 from rille.datasets import ImageSample, MslDataset
@@ -177,7 +177,7 @@ def test_an_int8_network_with_float_parts_is_refused() -> None:
 
 def named(content: bytes) -> list[str]:
     """The operations of a network."""
-    return list(partitions(content).operations)
+    return list(anatomy(content).operations)
 
 
 def test_the_converted_network_is_the_same_network() -> None:

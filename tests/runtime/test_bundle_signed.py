@@ -139,7 +139,7 @@ def test_the_command(
     assert "golden answers within 0 of 3" in said
     assert rille("bundle", "inspect", "mars-msl24") == 0
     said = capsys.readouterr().out
-    for words in ("not signed", "drill holes", "abstains", "XNNPACK part", "ms an inference here"):
+    for words in ("not signed", "drill holes", "abstains", "XNNPACK part", "inferences here"):
         assert words in said
     assert rille("bundle", "inspect", "mars-msl24", "--json") == 0
     assert json.loads(capsys.readouterr().out)["name"] == "mars-msl24"

@@ -18,8 +18,8 @@ from rille.datasets import open_dataset
 from rille.errors import ConfigError
 from rille.evaluate import evaluate
 from rille.network import Network
+from rille.report.svg import Axis, Chart, axis_over, matrix
 from rille_train.report import write_examples, write_training_report
-from rille_train.report.svg import Axis, Chart, axis_over, matrix
 
 HISTORY = {
     "loss": [1.5, 0.9, 0.6, 0.5],

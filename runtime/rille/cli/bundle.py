@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from rille.backends.partitions import partitions
 from rille.bundle import (
     Bundle,
-    check_signature,
     load_bundle,
     make_key,
     pack,
@@ -31,8 +26,9 @@ from rille.cli.bundle_install import (
 from rille.errors import BackendUnavailableError
 from rille.network import Network
 from rille.pipeline import default_threads
-
-_RUNS = 30
+from rille.report.bundle_page import write_bundle_page
+from rille.report.facts import facts, megabytes, signature
+from rille.report.measured import measure
 
 
 def main(arguments: list[str]) -> int:
@@ -95,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         site = verbs.add_parser(name, help=what)
         site.add_argument("site", type=Path, metavar="DIR", help="folder with the two slots")
     verbs.add_parser("schema", help="print the JSON schema of manifest.json")
+    inspect.add_argument("--html", type=Path, metavar="FILE", help="write one page instead")
     inspect.add_argument("--json", action="store_true", help="print the manifest as JSON")
     packing.add_argument("--out", type=Path, required=True, metavar="FILE")
     signing.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key")
@@ -111,8 +108,8 @@ def _verify(options: argparse.Namespace) -> int:
     """Check everything that can be checked here, and say what could not."""
     bundle = _open(options)
     print(f"{bundle.where}: {bundle.name} {bundle.manifest.version}, digest {bundle.digest}")
-    print(f"{len(bundle.files)} files, {_megabytes(bundle)}: every digest is right")
-    print(_signature(bundle))
+    print(f"{len(bundle.files)} files, {megabytes(bundle)}: every digest is right")
+    print(signature(bundle))
     for name in bundle.manifest.variants:
         try:
             network = Network.load(bundle, variant=name, threads=default_threads())
@@ -135,25 +132,17 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.json:
         print(manifest.to_json(), end="")
         return 0
-    decision = manifest.decision
-    rows = [
-        ("bundle", f"{bundle.name} {manifest.version}, {_megabytes(bundle)}"),
-        ("digest", bundle.digest),
-        ("signature", _signature(bundle)),
-        ("task", manifest.task),
-        ("for", manifest.summary),
-        ("labels", ", ".join(manifest.label_names)),
-        ("preprocessing", " > ".join(_operation(op) for op in manifest.preprocess)),
-        ("temperature", f"{decision.temperature:g}"),
-        *_thresholds(manifest.task, decision),
-        *_scores(manifest.metrics),
-        *_origin(manifest.provenance),
-    ]
-    for name, text in rows:
+    threads = sorted({1, 2, default_threads()} & set(range(1, len(os.sched_getaffinity(0)) + 1)))
+    found = {name: measure(bundle, name, threads) for name in manifest.variants}
+    if options.html is not None:
+        write_bundle_page(options.html, bundle, found)
+        print(options.html)
+        return 0
+    for name, text in facts(bundle):
         print(f"{name:15s} {text}")
-    for name in manifest.variants:
+    for name, measured in found.items():
         print(f"\n{name}")
-        for line in _variant_lines(bundle, name):
+        for line in measured.lines():
             print(f"  {line}")
     return 0
 
@@ -166,7 +155,7 @@ def _pack(options: argparse.Namespace) -> int:
 
 def _sign(options: argparse.Namespace) -> int:
     made = sign(load_bundle(options.bundle), options.key, options.out)
-    print(f"{made.where}: {_signature(made)}")
+    print(f"{made.where}: {signature(made)}")
     return 0
 
 
@@ -179,103 +168,3 @@ def _key(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     print(json.dumps(manifest_schema(), indent=1))
     return 0
-
-
-def _signature(bundle: Bundle) -> str:
-    """Return who signed a bundle, after checking that the signature is sound."""
-    if bundle.signature is None:
-        return "not signed"
-    return f"signed by {check_signature(bundle.text, bundle.signature, None, bundle.where)}"
-
-
-def _megabytes(bundle: Bundle) -> str:
-    return f"{sum(map(len, bundle.files.values())) / 1e6:.2f} MB"
-
-
-def _operation(op: dict[str, Any]) -> str:
-    values = ", ".join(f"{key} {value}" for key, value in op.items() if key != "op")
-    return f"{op['op']} ({values})" if values else str(op["op"])
-
-
-def _thresholds(task: str, decision: Any) -> list[tuple[str, str]]:
-    if task == "classification":
-        return [("abstains", f"below p = {decision.abstain_below:g}")]
-    if task == "multilabel":
-        return [("thresholds", ", ".join(f"{value:g}" for value in decision.label_thresholds))]
-    return [
-        ("mask", f"above p = {decision.mask_threshold:g}"),
-        (
-            "features",
-            f"score from {decision.feature_threshold:g}, diameter from "
-            f"{decision.min_diameter_px:g} px, at most {decision.max_features}",
-        ),
-    ]
-
-
-def _scores(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the scores of each form, and what they are worth."""
-    rows = []
-    for form, parity in metrics.get("parity", {}).items():
-        if not isinstance(parity, dict) or "here" not in parity:
-            continue
-        exact = parity["float"]
-        shown = ", ".join(
-            f"{name} {value:.4f}" + (f" (float {exact[name]:.4f})" if name in exact else "")
-            for name, value in parity["here"].items()
-        )
-        rows.append((form, shown))
-    if rows:
-        seen = "; trained on it too" if metrics.get("trained_on_this_split") else ""
-        rows.insert(0, ("scored on", f"split {metrics.get('split')}{seen}"))
-    return rows
-
-
-def _origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    if not provenance:
-        return []
-    elsewhere = provenance.get("origin")
-    return [
-        ("trained", f"elsewhere: {elsewhere}")
-        if elsewhere
-        else (
-            "trained on",
-            f"{provenance.get('dataset')}, split {provenance.get('train_split')}, "
-            f"{provenance.get('train_images')} images, {provenance.get('trained_on')}",
-        ),
-        (
-            "made with",
-            "; ".join(
-                provenance[key] for key in ("trained_with", "exported_with") if key in provenance
-            ),
-        ),
-        ("forced", "yes: " + "; ".join(provenance.get("parity_failures", [])))
-        if provenance.get("forced")
-        else ("parity", "passed"),
-    ]
-
-
-def _variant_lines(bundle: Bundle, name: str) -> list[str]:
-    variant = bundle.manifest.variants[name]
-    lines = [f"{variant.file}, {len(bundle.files[variant.file]) / 1e6:.2f} MB"]
-    taken = variant.input
-    lines.append(f"takes {taken.dtype} {list(taken.shape)}, scale {taken.scale:.4g}")
-    lines += [
-        f"gives {role}: {entry.tensor.dtype} {list(entry.tensor.shape)}, scale "
-        f"{entry.tensor.scale:.4g}"
-        for role, entry in variant.outputs.items()
-    ]
-    try:
-        network = Network.load(bundle, variant=name, threads=1)
-    except BackendUnavailableError as wrong:
-        return [*lines, f"cannot run here: {wrong}"]
-    if variant.target == "tflite":
-        lines.append(str(partitions(bundle.files[variant.file])))
-    tensor = np.zeros(taken.shape, taken.numpy_dtype)
-    spent = []
-    for _ in range(_RUNS):
-        start = time.perf_counter_ns()
-        network.backend.infer(tensor)
-        spent.append((time.perf_counter_ns() - start) / 1e6)
-    network.close()
-    middle = float(np.median(spent[_RUNS // 3 :]))
-    return [*lines, f"{network.backend.name}, 1 thread: about {middle:.2f} ms an inference here"]

@@ -6,7 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rille_train.report.svg import Axis, Chart, axis_over, matrix
+from rille.report.calibration import reliability, risk_coverage
+from rille.report.svg import matrix
 
 _WORST = 10
 
@@ -105,43 +106,6 @@ def calibration_plots(calibration: Mapping[str, Any], temperature: float) -> str
         f"{calibration['abstain_below']:.2f} covers {100 * calibration['coverage']:.1f} % of the "
         f"images; {right}. Temperature and threshold are fitted anew at export, on the quantised "
         "outputs.</p>"
-        f'<div class="pair">{_reliability(calibration["reliability"])}'
-        f"{_risk_coverage(calibration)}</div>"
+        f'<div class="pair">{reliability(calibration["reliability"])}'
+        f"{risk_coverage(calibration)}</div>"
     )
-
-
-def _reliability(bins: Sequence[Mapping[str, Any]]) -> str:
-    chart = Chart(Axis("stated probability", 0, 1), Axis("share that is right", 0, 1), 480, 380)
-    for b in bins:
-        chart.bar(
-            b["low"],
-            b["high"],
-            b["accuracy"],
-            "var(--s1)",
-            f"{b['count']} answers of mean probability {b['probability']:.3f}: "
-            f"{b['accuracy']:.3f} right",
-        )
-    chart.rule((0, 0), (1, 1))
-    total = sum(b["count"] for b in bins)
-    shares = Chart(Axis("stated probability", 0, 1), Axis("share of answers", 0, 1), 480, 150)
-    for b in bins:
-        share = b["count"] / total
-        shares.bar(b["low"], b["high"], share, "var(--lost)", f"{b['count']} of {total} answers")
-    return f"<figure>{chart.svg()}{shares.svg()}<figcaption>Reliability</figcaption></figure>"
-
-
-def _risk_coverage(calibration: Mapping[str, Any]) -> str:
-    points = [(float(c), float(r)) for c, r in calibration["risk_coverage"]]
-    chart = Chart(
-        Axis("coverage", 0, 1.02),
-        axis_over("share of answers that is wrong", [r for _, r in points], from_zero=True),
-        480,
-        380,
-    )
-    coverage, answered = calibration["coverage"], calibration["accuracy_of_the_answered"]
-    chart.rule((coverage, 0), (coverage, chart.y.high))
-    chart.line(points, "var(--s1)", "coverage, risk")
-    if answered is not None:
-        chart.note(coverage, 1 - answered, f"p ≥ {calibration['abstain_below']:.2f}", anchor="end")
-    caption = "Risk and coverage; dashed: the abstention threshold"
-    return f"<figure>{chart.svg()}<figcaption>{caption}</figcaption></figure>"

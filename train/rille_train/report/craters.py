@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rille_train.report.svg import Axis, Chart, axis_over
+from rille.report.svg import Axis, Chart, axis_over
 
 _BINS = 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rille_train.report.svg import Axis, Chart, Point, axis_over, legend, series_colour
+from rille.report.svg import Axis, Chart, Point, axis_over, legend, series_colour
 
 _SCORE = "val_"
 

@@ -22,11 +22,6 @@ from rille_train.report.examples import read_examples
 
 REPORT = "report.html"
 _STYLE = """
-:root { --s1:#2f6fde; --s2:#e08a00; --s3:#2f9e5b; --s4:#b0489c; --s5:#0e9aa7; --s6:#8a6d3b; }
-@media (prefers-color-scheme: dark) { :root { --s1:#6ea2ff; --s2:#ffb340; --s3:#4cc47a;
-  --s4:#e07fd0; --s5:#3fc7d4; --s6:#c9a66b; } }
-h3 { font-size:.95rem; margin:1.2rem 0 .4rem; } .key { margin-right:1rem; white-space:nowrap; }
-.pair { display:grid; grid-template-columns:repeat(auto-fit,minmax(340px,1fr)); gap:1rem; }
 figure { margin:0; } figcaption { color:var(--dim); font-size:.9rem; margin-top:.3rem;
   overflow-wrap:anywhere; }
 .grid.small { grid-template-columns:repeat(auto-fill,minmax(200px,1fr)); }

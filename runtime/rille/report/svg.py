@@ -20,15 +20,19 @@ class Axis:
         words: what it measures.
         low, high: its limits.
         whole: whether only whole numbers are marked.
+        marked: whether numbers are written beside it.
     """
 
     words: str
     low: float
     high: float
     whole: bool = False
+    marked: bool = True
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Return round numbers inside the limits, about as many as asked for."""
+        """Return round numbers inside the limits, about as many as asked for; none unmarked."""
+        if not self.marked:
+            return []
         span = self.high - self.low
         rough = span / about
         power = 10.0 ** math.floor(math.log10(rough))
