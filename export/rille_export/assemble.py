@@ -18,7 +18,7 @@ from rille.bundle import Bundle, file_entries, write_bundle
 from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest
 from rille.datasets import Dataset, open_dataset, samples_of
 from rille.datasets.readable import readable
-from rille.errors import BundleError, CheckFailedError
+from rille.errors import BundleError, CheckFailedError, DatasetError
 from rille.evaluate import Evaluation, evaluate
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
@@ -86,6 +86,7 @@ def export(
         f"{run.data.train}+{run.data.validation}",
         skip=bool(run.provenance.get("unreadable")),  # what training left out is left out here
     )
+    _check_data(run, dataset)
     source = options.decision_from
     if source is not None:
         _check_source(source, run.contract)
@@ -132,6 +133,26 @@ def _opened(path: Path, options: ExportOptions) -> tuple[TrainedRun, Any]:
     if options.contract is not None:
         return read_foreign(path, options.contract)
     return read_run(path), convert.load_model(path / "model.keras")
+
+
+def _check_data(run: TrainedRun, dataset: Dataset) -> None:
+    """Refuse images that the network was not made for: ranges and scores would mean nothing.
+
+    Raises:
+        DatasetError: another data set than the run's, or one that knows none of the labels.
+    """
+    trained_on = run.provenance.get("dataset", dataset.name)
+    if dataset.name != trained_on:
+        raise DatasetError(
+            f"{dataset.root}: is {dataset.name}, but {run.contract.name} was trained on "
+            f"{trained_on}; calibrating and scoring need the data set it was trained on"
+        )
+    known = {label.name for label in dataset.labels}
+    if known.isdisjoint(run.contract.label_names):
+        raise DatasetError(
+            f"{dataset.root}: shows {', '.join(sorted(known)[:6])}, and nothing that "
+            f"{run.contract.name} answers ({', '.join(run.contract.label_names[:6])})"
+        )
 
 
 def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, Any]:

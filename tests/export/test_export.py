@@ -23,7 +23,7 @@ from rille.backends.anatomy import anatomy
 from rille.bundle import load_bundle
 from rille.bundle.manifest import Contract, Decision, LabelEntry
 from rille.datasets import ImageSample, MslDataset
-from rille.errors import BundleError, CheckFailedError
+from rille.errors import BundleError, CheckFailedError, DatasetError
 from rille.evaluate import Evaluation
 from rille.metrics import ObjectCounts
 from rille.postprocess.classification import softmax
@@ -289,3 +289,28 @@ def test_calibration_takes_classes_in_turn_and_bursts_once(msl_set: Path) -> Non
     assert kinds.count(1) == 4
     assert sum(s.group == "burst" for s in chosen) == 1
     assert len(calibration.choose(MslDataset(msl_set).samples("train"), 500)) == 24
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t["provenance"].update(dataset="yolo-boxes"), "was trained on yolo-boxes"),
+        (
+            lambda t: t["contract"].update(
+                labels=[{"id": k, "name": f"rover {k}"} for k in range(3)]
+            ),
+            r"shows apxs, .* and nothing that tiny answers \(rover 0",
+        ),
+    ],
+)
+def test_images_of_something_else_are_refused(
+    tmp_path: Path, msl_set: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    """Ranges from foreign images would make an int8 network that is wrong without a word."""
+    run = write_run(tmp_path / "run", tiny_model())
+    table = json.loads((run / "contract.json").read_text())
+    change(table)
+    (run / "contract.json").write_text(json.dumps(table))
+    with pytest.raises(DatasetError, match=words):
+        export(run, msl_set, tmp_path / "bundle", ExportOptions(), quiet)
+    assert not (tmp_path / "bundle").exists()
