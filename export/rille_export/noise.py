@@ -15,9 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from rille_export.convert import quiet
+from rille_export.flat import flattened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_LEAST_DECIBELS = -60.0
 
 
 def noisiest_layers(
@@ -36,6 +40,7 @@ def noisiest_layers(
     Returns:
         (name, decibels) from the noisiest on; 20 log10 of the ratio of root mean squares.
     """
+    model = flattened(model)  # so that layers inside a network of keras.applications have names
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")]
     options = tf.lite.experimental.QuantizationDebugOptions(
         layer_direct_compare_metrics={"sqnr": _decibels}
@@ -62,6 +67,8 @@ def noisiest_layers(
         (_named(row["tensor_name"], layers), float(row["sqnr"]))
         for row in csv.DictReader(io.StringIO(text.getvalue()))
     ]
+    # A tensor without signal, as of a unit that never answers, has no ratio.
+    rows = [row for row in rows if math.isfinite(row[1]) and row[1] > _LEAST_DECIBELS]
     return sorted(rows, key=lambda row: row[1])[:count]
 
 

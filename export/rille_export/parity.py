@@ -64,7 +64,7 @@ def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity
 
     Limits: accuracy, macro-F1, macro-AP, Dice and object F1 may fall by 0.01; 97 % of the answers
     must be the same; no class may lose more than 5 points of recall, where that is two images or
-    more.
+    more. A float network that answers every image alike cannot be compared with, and fails too.
 
     Args:
         before, after: scores of the two.
@@ -83,6 +83,7 @@ def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity
         if agreement < _LEAST_AGREEMENT:
             failures.append(f"only {100 * agreement:.1f} % of the answers are the same")
     failures += _lost_classes(before, after)
+    failures += _says_nothing(before, decision)
     return Parity(before.scores, after.scores, agreement, tuple(failures))
 
 
@@ -96,6 +97,22 @@ def _lost_classes(before: Evaluation, after: Evaluation) -> list[str]:
         if lost > _MOST_RECALL and round(lost * row["images"]) >= _LEAST_IMAGES:
             said.append(f"{name} loses {100 * lost:.0f} points of recall ({row['images']} images)")
     return said
+
+
+def _says_nothing(before: Evaluation, decision: Decision) -> list[str]:
+    """Return a sentence where the float network answers alike whatever it is shown.
+
+    Everything agrees with such a network: one with wrong statistics in its batch normalisation
+    passed every other check.
+    """
+    if before.task == "segmentation":
+        found = max(before.scores.get(name, 0.0) for name in ("dice", "macro_dice", "object_f1"))
+        return [] if found > 0 else ["the float network finds nothing in any image"]
+    said = _decided(before, decision)
+    varied = len({str(row) for row in before.truth.tolist()}) > 1
+    if not varied or any(not np.array_equal(row, said[0]) for row in said[1:]):
+        return []
+    return [f"the float network gives one answer to all {len(said)} images"]
 
 
 def _decided(result: Evaluation, decision: Decision) -> NDArray[Any]:

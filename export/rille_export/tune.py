@@ -146,7 +146,8 @@ def rebuilt(model: Any, ranges: dict[str, tuple[float, float]] | None) -> Any:
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if ranges is not None and _before(layer) is first:
-            args = (Rounded(*ranges[first.name])(args[0]), *args[1:])
+            stored = Rounded(*ranges[first.name])
+            args = keras.tree.map_structure(stored, args)
         if layer.name in folds:
             kind, kernel, bias = folds[layer.name]
             strides = getattr(layer, "strides", (1, 1))

@@ -314,3 +314,24 @@ def test_images_of_something_else_are_refused(
     with pytest.raises(DatasetError, match=words):
         export(run, msl_set, tmp_path / "bundle", ExportOptions(), quiet)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_network_that_answers_all_images_alike_fails_the_comparison() -> None:
+    """Int8 agrees with it in every image, and that says nothing."""
+
+    def scored(logits: Any, truth: Any) -> Evaluation:
+        detail: dict[str, Any] = {"per_class": {}}
+        scores = {"accuracy": 0.5, "macro_f1": 0.3}
+        return Evaluation(
+            task="classification", scores=scores, detail=detail, logits=logits, truth=truth
+        )
+
+    truth = np.array([0, 1, 1, 0])
+    flat = scored(np.array([[1.0, 0.5]] * 4, np.float32), truth)
+    parity = compare(flat, flat, Decision())
+    assert parity.agreement == 1.0
+    assert parity.failures == ("the float network gives one answer to all 4 images",)
+    alive = scored(np.array([[1, 0], [0, 1], [1, 0], [1, 0]], np.float32), truth)
+    assert compare(alive, alive, Decision()).failures == ()
+    one = scored(flat.logits, np.zeros(4, np.int64))
+    assert compare(one, one, Decision()).failures == ()

@@ -127,13 +127,16 @@ def test_tuning_brings_int8_closer_to_float_on_images_not_shown() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("base", "head"), [("MobileNetV3Small", "plain"), ("EfficientNetB0", "batchnorm-dropout")]
+    ("base", "head", "channels"),
+    [("MobileNetV3Small", "plain", 1), ("EfficientNetB0", "batchnorm-dropout", 3)],
 )
-def test_networks_inside_networks_are_tuned_as_one(base: str, head: str) -> None:
+def test_networks_inside_networks_are_tuned_as_one(base: str, head: str, channels: int) -> None:
     """Activations inside convolutions, squeeze and excitation, normalisation on its own."""
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(2)
-    model = application_classifier((64, 64, 3), 3, base=base, head=head, dropout=0.2, fixed=True)
+    model = application_classifier(
+        (64, 64, channels), 3, base=base, head=head, dropout=0.2, fixed=True
+    )
     stirred(model.get_layer("base"))
     stirred(model)
     shown = [x * 40 + 120 for x in images(model, 16)]
