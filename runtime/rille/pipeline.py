@@ -202,6 +202,7 @@ class Pipeline:
             leftover = capture.finish()
             if leftover is not None:
                 capture.lost.append(self._dropped(leftover, "shutdown"))
+            capture.lost = deque(sorted(capture.lost, key=lambda result: result.index))
             for result in capture.lost:
                 self._finish(result)
             rest, capture.lost = list(capture.lost), deque()
@@ -278,6 +279,18 @@ class Pipeline:
             cause=cause,
         )
 
+    def _missed(self, index: int) -> Result:
+        now = time.monotonic_ns()
+        return Result(
+            frame=None,
+            index=index,
+            state=State.DROPPED,
+            captured_ns=now,
+            published_ns=now,
+            deadline_ms=self.budget.frame_ms,
+            cause="missed",
+        )
+
     def _undecoded(self, wrong: FrameDecodeError) -> Result:
         now = time.monotonic_ns()
         return Result(
@@ -313,6 +326,7 @@ class _Capture(threading.Thread):
         self.error: Exception | None = None
         self._source = source
         self._pipeline = pipeline
+        self._next_index = source.index
 
     def run(self) -> None:
         """Read until the end of the source, an error, or `finish`."""
@@ -333,9 +347,15 @@ class _Capture(threading.Thread):
         except FrameDecodeError as wrong:
             account.capture()
             self.lost.append(self._pipeline._undecoded(wrong))
+            self._next_index = max(self._next_index, wrong.index + 1)
             return
         if frame is None:
             return
+        # What a camera captured and replaced before anybody took it leaves a gap in the indices.
+        for index in range(self._next_index, frame.index):
+            account.capture()
+            self.lost.append(self._pipeline._missed(index))
+        self._next_index = frame.index + 1
         account.capture()
         replaced = self.slot.put(frame)
         if replaced is not None:

@@ -22,8 +22,8 @@ from rille.network import Network
 from rille.pipeline import Pipeline
 from rille.result import State
 from rille.sources import Source, open_source
-from rille.sources.base import SourceUri
 from rille.tensor import TensorSpec
+from rille.uri import SourceUri
 
 PIXELS = np.zeros((24, 32, 3), np.uint8)
 

@@ -11,7 +11,7 @@ from rille.bench import BenchResult, run_bench
 from rille.bundle import load_bundle
 from rille.files import write_whole
 from rille.pipeline import default_threads
-from rille.sources.base import SourceUri
+from rille.uri import SourceUri
 
 
 def main(arguments: list[str]) -> int:

@@ -72,6 +72,7 @@ def _complete(
     summary = {
         "source": source.uri.text,
         **pipeline.stats.to_json(),
+        "source_events": [asdict(event) for event in source.events],
         "golden_checks": watch.checks,
         "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
     }
@@ -217,6 +218,9 @@ def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleEr
             f"note: {totals.failed} frame(s) failed; results.jsonl tells each error",
             file=sys.stderr,
         )
+    for event in source.events:
+        if event.kind != "connected":
+            print(f"note: source {event.kind}: {event.text}", file=sys.stderr)
     for rebuild in pipeline.watch.rebuilds:
         print(
             f"note: {rebuild.stage} was built anew after {rebuild.after} frames; do not trust its "

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from rille.errors import ConfigError, FrameDecodeError, SourceNotFoundError, nearest
+from rille.errors import FrameDecodeError, SourceNotFoundError
 from rille.frame import Frame
 from rille.registry import Registry
+from rille.uri import SourceUri, split_uri
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from rille.frame import Truth
 
@@ -28,82 +30,12 @@ SOURCES = Registry(
         "images": "rille.sources.images:ImageFolder",
         "file": "rille.sources.video:VideoFile",
         "sim": "rille.sources.sim:SimulatedCamera",
+        **dict.fromkeys(
+            ("http", "https", "rtsp", "rtsps", "udp", "v4l2", "csi", "libcamera"),
+            "rille.sources.live:LiveSource",
+        ),
     },
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SourceUri:
-    """A source's URI, taken apart.
-
-    Attributes:
-        text: the URI as given.
-        scheme: what comes before "://".
-        target: host and path, unquoted: a file, a folder, a world's name.
-        options: what comes after "?".
-    """
-
-    text: str
-    scheme: str
-    target: str
-    options: Mapping[str, str]
-
-    def check_options(self, known: list[str]) -> None:
-        """Refuse an option that is not known.
-
-        Raises:
-            ConfigError: the option, and the nearest known one.
-        """
-        for key in self.options:
-            if key not in known:
-                raise ConfigError(
-                    f"{self.text}: no option {key!r}{nearest(key, known)} "
-                    f"(known: {', '.join(known)})"
-                )
-
-    def number(self, key: str, default: float | None, low: float, high: float) -> float | None:
-        """Return a numeric option within [low, high].
-
-        Raises:
-            ConfigError: not a number, or out of range.
-        """
-        if key not in self.options:
-            return default
-        try:
-            value = float(self.options[key])
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise ConfigError(
-                f"{self.text}: {key} must be a number from {low:g} to {high:g}, "
-                f"not {self.options[key]!r}"
-            )
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        """Return an option that is 0 or 1.
-
-        Raises:
-            ConfigError: anything else.
-        """
-        value = self.options.get(key, "1" if default else "0")
-        if value not in ("0", "1"):
-            raise ConfigError(f"{self.text}: {key} must be 0 or 1, not {value!r}")
-        return value == "1"
-
-    def size(self, default: tuple[int, int]) -> tuple[int, int]:
-        """Return the option `size`, as in 640x480, in pixels.
-
-        Raises:
-            ConfigError: not two whole numbers from 16 to 8192.
-        """
-        text = self.options.get("size")
-        if text is None:
-            return default
-        parts = text.lower().split("x")
-        if len(parts) == 2 and all(p.isdigit() and 16 <= int(p) <= 8192 for p in parts):
-            return int(parts[0]), int(parts[1])
-        raise ConfigError(f"{self.text}: size must be like 640x480, 16 to 8192 each, not {text!r}")
 
 
 def parse_uri(text: str) -> SourceUri:
@@ -122,9 +54,7 @@ def parse_uri(text: str) -> SourceUri:
             f"{text}: neither a file, a folder nor a source "
             f"(sources look like {', '.join(f'{n}://' for n in SOURCES.names())})"
         )
-    parts = urlsplit(text)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return SourceUri(text, parts.scheme, unquote(parts.netloc + parts.path), options)
+    return split_uri(text)
 
 
 def open_source(uri: str) -> Source:
@@ -145,6 +75,21 @@ def open_source(uri: str) -> Source:
     return source
 
 
+@dataclass(frozen=True, slots=True)
+class SourceEvent:
+    """Something that happened to a source.
+
+    Attributes:
+        at_ns: monotonic time.
+        kind: "connected", "trouble", "stalled", "ended" (its process did) or "returned".
+        text: what is known of it.
+    """
+
+    at_ns: int
+    kind: str
+    text: str
+
+
 class Source(ABC):
     """A stream of frames. Use it as a context manager, or call `close`.
 
@@ -160,6 +105,7 @@ class Source(ABC):
         realtime: whether frames come at their own pace and may be lost by a slow reader.
         index: the index of the next frame.
         ended: whether no more frames will come.
+        events: what happened to it, oldest first; the last 1000.
     """
 
     def __init__(self, uri: SourceUri, fps: float | None) -> None:
@@ -168,6 +114,7 @@ class Source(ABC):
         self.realtime = fps is not None
         self.index = 0
         self.ended = False
+        self.events: deque[SourceEvent] = deque(maxlen=1000)
         self._start_ns: int | None = None
 
     @property
@@ -267,7 +214,7 @@ class Source(ABC):
             if frame is not None:
                 yield frame
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rille.images import list_images, read_image
-from rille.sources.base import Source, SourceUri
+from rille.sources.base import Source
+from rille.uri import SourceUri
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rille.errors import ConfigError, SourceNotFoundError, nearest
-from rille.sources.base import Source, SourceUri
+from rille.sources.base import Source
+from rille.uri import SourceUri
 
 if TYPE_CHECKING:
     import numpy as np

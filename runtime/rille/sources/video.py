@@ -12,7 +12,8 @@ import cv2
 
 from rille.errors import FrameDecodeError, SourceError, SourceNotFoundError
 from rille.images import MAX_PIXELS
-from rille.sources.base import Source, SourceUri
+from rille.sources.base import Source
+from rille.uri import SourceUri
 
 if TYPE_CHECKING:
     import numpy as np

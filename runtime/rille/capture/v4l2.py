@@ -1,0 +1,55 @@
+"""USB and other Video4Linux cameras. Never yet tried on a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from rille.errors import SourceError, SourceNotFoundError
+from rille.uri import SourceUri
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+OPTIONS = ("size", "fps", "format", "connect_s", "stall_s")
+
+
+def read_v4l2(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+    """Give the frames of a device until it is lost.
+
+    Raises:
+        SourceNotFoundError: no such device.
+        SourceError: it cannot be opened, or gives nothing.
+    """
+    device = Path(uri.target)
+    if not device.exists():
+        here = sorted(str(p) for p in Path("/dev").glob("video*"))
+        raise SourceNotFoundError(
+            f"{uri.shown}: no such device (here: {', '.join(here) or 'none'})"
+        )
+    camera = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
+    try:
+        if not camera.isOpened():
+            raise SourceError(
+                f"{uri.shown}: cannot be opened; is it in use, and are you in the group video?"
+            )
+        camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        four = uri.options.get("format", "MJPG")
+        camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*f"{four:4.4s}"))
+        width, height = uri.size((640, 480))
+        camera.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        camera.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        rate = uri.number("fps", None, 0.1, 1000)
+        if rate is not None:
+            camera.set(cv2.CAP_PROP_FPS, rate)
+        while True:
+            good, pixels = camera.read()
+            if not good:
+                raise SourceError(f"{uri.shown}: gives no more frames; was it unplugged?")
+            yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), None  # type: ignore[misc]
+    finally:
+        camera.release()

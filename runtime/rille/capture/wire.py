@@ -1,0 +1,63 @@
+"""What a capture process says to the one that started it: frames, and what went wrong.
+
+Every message is a header of fixed size and a body. Both ends run on one machine, so its monotonic
+clock is theirs alike and pixels go as they are.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+FRAME, TROUBLE = 1, 2
+MAX_BODY = 256 * 1024 * 1024
+_MAGIC = b"RLF1"
+# Magic, kind, height, width, channels, body bytes, number, monotonic ns, source ns (-1: none).
+HEADER = struct.Struct("<4sBIIBQQqq")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The head of a message.
+
+    Attributes:
+        kind: `FRAME`, whose body is pixels, or `TROUBLE`, whose body is a sentence.
+        height, width, channels: of the pixels; 0 otherwise.
+        size: bytes of the body.
+        number: of the frame since the process started; numbers that are left out were captured and
+            replaced by newer frames before they could be sent.
+        captured_ns: monotonic time at which the frame was complete.
+        source_ns: the camera's own time stamp, or None.
+    """
+
+    kind: int
+    height: int = 0
+    width: int = 0
+    channels: int = 0
+    size: int = 0
+    number: int = 0
+    captured_ns: int = 0
+    source_ns: int | None = None
+
+    def pack(self) -> bytes:
+        """Return the bytes."""
+        source = -1 if self.source_ns is None else self.source_ns
+        return HEADER.pack(
+            _MAGIC, self.kind, self.height, self.width, self.channels, self.size, self.number,
+            self.captured_ns, source,
+        )  # fmt: skip
+
+
+def unpack(text: bytes) -> Header:
+    """Read a header.
+
+    Raises:
+        ValueError: these bytes are none.
+    """
+    magic, kind, height, width, channels, size, number, captured, source = HEADER.unpack(text)
+    pixels = height * width * channels
+    known = kind == TROUBLE or (kind == FRAME and pixels == size and channels in (1, 3))
+    if magic != _MAGIC or not known or size > MAX_BODY:
+        raise ValueError("not a message of a capture process")
+    stamp = None if source < 0 else source
+    return Header(kind, height, width, channels, size, number, captured, stamp)

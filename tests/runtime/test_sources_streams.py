@@ -1,0 +1,164 @@
+"""RTSP from a real server, and MPEG transport streams, through PyAV."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rille.errors import SourceError
+from rille.sources import open_source
+from rille.sources.live import LiveSource
+
+pytest.importorskip("av", reason="the video extra is not installed")
+
+HERE = Path(__file__).parent
+GI = "import gi; gi.require_version('GstRtspServer', '1.0')"
+SYSTEM = "/usr/bin/python3"
+Serve = Callable[..., subprocess.Popen[str]]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts RTSP servers, and ends them."""
+    have = (
+        Path(SYSTEM).exists()
+        and not subprocess.run([SYSTEM, "-c", GI], capture_output=True, check=False).returncode
+    )
+    if not have:
+        pytest.skip("no RTSP server: apt install gir1.2-gst-rtsp-server-1.0 python3-gi")
+    running: list[subprocess.Popen[str]] = []
+
+    def start(port: int) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [SYSTEM, str(HERE / "rtsp_server.py"), str(port)], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        running.append(child)
+        return child
+
+    yield start
+    for child in running:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def frames_of(camera: LiveSource, count: int, limit_s: float = 20.0) -> list[int]:
+    """Wait for some frames; return their capture times."""
+    times: list[int] = []
+    end = time.monotonic() + limit_s
+    while len(times) < count:
+        frame = camera.read(0.1)
+        if frame is not None:
+            assert frame.pixels.shape == (240, 320, 3) and frame.pixels.std() > 5
+            times.append(frame.captured_ns)
+        assert time.monotonic() < end, list(camera.events)
+    return times
+
+
+def opened(uri: str) -> LiveSource:
+    source = open_source(uri)
+    assert isinstance(source, LiveSource)
+    return source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["jpeg", "h264", "h264#transport=udp"])
+def test_frames_come(serve: Serve, path: str) -> None:
+    port = free_port()
+    serve(port)
+    with opened(f"rtsp://127.0.0.1:{port}/{path}") as camera:
+        times = frames_of(camera, 30)
+        assert 20 < 1 / float(np.median(np.diff(times)) / 1e9) < 45
+
+
+@pytest.mark.slow
+def test_a_stalled_server_is_noticed_and_found_again(serve: Serve) -> None:
+    port = free_port()
+    server = serve(port)
+    with opened(f"rtsp://127.0.0.1:{port}/jpeg#fps=30") as camera:
+        frames_of(camera, 20)
+        stopped = time.monotonic_ns()
+        server.send_signal(signal.SIGSTOP)
+        while not camera.stalls:
+            camera.read(0.02)
+            assert time.monotonic_ns() - stopped < 8e9
+        stalled = next(e for e in reversed(camera.events) if e.kind == "stalled")
+        assert 0.4 < (stalled.at_ns - stopped) / 1e9 < 1.2
+        time.sleep(1.0)
+        back = time.monotonic_ns()
+        server.send_signal(signal.SIGCONT)
+        while frames_of(camera, 1)[0] < back:
+            pass
+        assert (time.monotonic_ns() - back) / 1e9 < 8.0
+
+
+@pytest.mark.slow
+def test_a_killed_server_is_found_again(serve: Serve) -> None:
+    port = free_port()
+    server = serve(port)
+    with opened(f"rtsp://127.0.0.1:{port}/jpeg#fps=30") as camera:
+        frames_of(camera, 10)
+        server.kill()
+        server.wait()
+        time.sleep(1.0)
+        serve(port)
+        back = time.monotonic_ns()
+        while frames_of(camera, 1)[0] < back:
+            pass
+        assert (time.monotonic_ns() - back) / 1e9 < 8.0
+
+
+@pytest.mark.slow
+def test_a_path_that_is_not_served(serve: Serve) -> None:
+    port = free_port()
+    serve(port)
+    expected = pytest.raises(SourceError, match=r"no frame within 4 s \(rtsp://.*404 Not Found")
+    with opened(f"rtsp://127.0.0.1:{port}/nothing#connect_s=4") as camera, expected:
+        while True:
+            camera.read(0.2)
+
+
+SENDER = """
+import sys, time
+import av, numpy as np
+out = av.open(sys.argv[1], "w", format="mpegts")
+stream = out.add_stream("mpeg4", rate=30)
+stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+stream.gop_size = 10
+for k in range(100000):
+    picture = np.zeros((240, 320, 3), np.uint8)
+    picture[:, (4 * k) % 300 : (4 * k) % 300 + 20] = 200
+    for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+        out.mux(packet)
+    time.sleep(1 / 30)
+"""
+
+
+@pytest.mark.slow
+def test_a_transport_stream_over_udp() -> None:
+    port = free_port()
+    address = f"udp://127.0.0.1:{port}"
+    sender = subprocess.Popen([sys.executable, "-c", SENDER, f"{address}?pkt_size=1316"])
+    try:
+        with opened(f"{address}#connect_s=20") as camera:
+            frames_of(camera, 30)
+    finally:
+        sender.kill()
+        sender.wait()
