@@ -58,9 +58,15 @@ class Camera(BaseHTTPRequestHandler):
         self.wfile.write(body + b"\r\n")
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: readers go away as they like."""
+
+
 if __name__ == "__main__":
-    with ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Camera) as server:
-        server.daemon_threads = True
+    with Server(("127.0.0.1", int(sys.argv[1])), Camera) as server:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         server.serve_forever()
