@@ -19,6 +19,7 @@ from rille.budget import Budget, CostModel
 from rille.bundle import Bundle
 from rille.errors import ConfigError, FrameDecodeError, InferenceError
 from rille.network import Network
+from rille.quality import QualityCheck
 from rille.result import Classification, Result, Segmentation, State
 from rille.slot import LatestSlot
 from rille.stats import PipelineStats
@@ -81,6 +82,7 @@ class Pipeline:
         self.budget = budget or Budget()
         self.stats = PipelineStats(self.budget.frame_ms)
         self._stop = threading.Event()
+        self._quality = QualityCheck()
         self._stages: list[_Stage] = []
         threads = threads or default_threads()
         for name, tasks, source in (
@@ -137,6 +139,7 @@ class Pipeline:
                 did not help.
         """
         self._stop.clear()
+        self._quality = QualityCheck()  # what was seen of another source tells nothing of this one
         results = self._live(source) if source.realtime else self._on_demand(source)
         for result in results:
             if losses or result.published:
@@ -224,6 +227,7 @@ class Pipeline:
         if time.monotonic_ns() >= deadline_ns:
             return self._dropped(frame, "expired")
         self.watch.frame()
+        quality = self._quality(frame.pixels)
         answers: dict[str, Classification | Segmentation] = {}
         shed: list[str] = []
         timings: dict[str, float] = {}
@@ -260,6 +264,7 @@ class Pipeline:
             timings_ms=timings,
             error=error,
             bundles=self._digests,
+            quality=quality,
         )
 
     def _level(self, shed: list[str]) -> str:

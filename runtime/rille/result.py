@@ -138,6 +138,7 @@ class Result:
         cause: why it was dropped.
         error: why it failed.
         bundles: stage name -> digest of the bundle that answered.
+        quality: what is wrong with the picture; see `rille.quality`.
     """
 
     frame: Frame | None
@@ -154,6 +155,7 @@ class Result:
     cause: str | None = None
     error: str | None = None
     bundles: Mapping[str, str] = field(default_factory=dict, repr=False)
+    quality: tuple[str, ...] = ()
 
     @property
     def age_ms(self) -> float:
@@ -182,6 +184,7 @@ class Result:
             "deadline_ms": self.deadline_ms,
             "level": self.level,
             "shed": list(self.shed),
+            "quality": list(self.quality),
             "timings_ms": {k: round(v, 3) for k, v in self.timings_ms.items()},
             "classification": None,
             "segmentation": None,

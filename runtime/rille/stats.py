@@ -40,6 +40,7 @@ class PipelineStats:
         levels: operating level -> published frames.
         changes: the first `MAX_CHANGES` changes of level.
         change_count: all of them.
+        quality: flag -> published frames that carry it.
     """
 
     MAX_CHANGES = 1000
@@ -50,6 +51,7 @@ class PipelineStats:
         self.age = LatencyHistogram()
         self.stages: dict[str, LatencyHistogram] = {}
         self.levels: Counter[str] = Counter()
+        self.quality: Counter[str] = Counter()
         self.changes: list[LevelChange] = []
         self.change_count = 0
         self._level: str | None = None
@@ -63,6 +65,7 @@ class PipelineStats:
             return
         self.age.add(result.age_ms)
         self.levels[result.level] += 1
+        self.quality.update(result.quality)
         if self._level is not None and result.level != self._level:
             self.change_count += 1
             if len(self.changes) < self.MAX_CHANGES:
@@ -108,6 +111,7 @@ class PipelineStats:
                 for name, n, *figures in self.rows()
             },
             "levels": dict(self.levels),
+            "quality": dict(self.quality),
             "level_changes": self.change_count,
         }
 
@@ -124,4 +128,7 @@ class PipelineStats:
             + (", ".join(f"{level} {n}" for level, n in self.levels.most_common()) or "none")
             + f"; {self.change_count} changes; budget {self.frame_ms:g} ms"
         )
+        if self.quality:
+            flags = ", ".join(f"{flag} {n}" for flag, n in self.quality.most_common())
+            lines.append(f"quality: {flags}")
         return "\n".join(lines)
