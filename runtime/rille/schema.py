@@ -113,13 +113,9 @@ def read_json(path: Path, error: type[RilleError]) -> Any:
         error: the exception to raise where it is missing, too long or malformed.
     """
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise error(f"{path}: longer than {MAX_TABLE_BYTES} bytes, refused")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as wrong:
-        raise error(f"{path}: cannot be read ({str(wrong)[:80]})") from None
+        return json.loads(_read_text(path, error))
+    except (ValueError, RecursionError) as wrong:
+        raise error(f"{path}: not valid JSON: {str(wrong)[:80]}") from None
 
 
 def read_toml(path: Path, error: type[RilleError]) -> dict[str, Any]:
@@ -130,15 +126,20 @@ def read_toml(path: Path, error: type[RilleError]) -> dict[str, Any]:
         error: the exception to raise where it is missing, too long or malformed.
     """
     try:
+        return tomllib.loads(_read_text(path, error))
+    except tomllib.TOMLDecodeError as wrong:
+        raise error(f"{path}: not valid TOML: {wrong}") from None
+
+
+def _read_text(path: Path, error: type[RilleError]) -> str:
+    try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise error(f"{path}: longer than {MAX_TABLE_BYTES} bytes, refused")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as wrong:
         raise error(f"{path}: cannot be read ({wrong})") from None
-    except tomllib.TOMLDecodeError as wrong:
-        raise error(f"{path}: not valid TOML: {wrong}") from None
 
 
 def parse_toml_value(text: str) -> Any:

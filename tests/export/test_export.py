@@ -195,7 +195,7 @@ def test_the_converted_network_is_the_same_network() -> None:
     [
         (lambda run: (run / "model.keras").unlink(), "not a finished training run"),
         (lambda run: (run / "contract.json").unlink(), "not a finished training run"),
-        (lambda run: (run / "contract.json").write_text("{"), "cannot be read"),
+        (lambda run: (run / "contract.json").write_text("{"), "not valid JSON"),
         (lambda run: (run / "contract.json").write_text("{}"), "lacks the key 'contract'"),
     ],
 )

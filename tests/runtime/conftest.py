@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def write_mask(path: Path, size: tuple[int, int] = (48, 32)) -> Path:
     mask[4:8, 12:20] = MAGENTA
     assert cv2.imwrite(str(path), mask[:, :, ::-1])
     return path
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_two_installations_at_once(site: Path, newer: Bundle) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot be read"),
+        ("{", "not valid JSON"),
         ('{"current": "a"}', "must be a filled slot"),
         ('{"current": "c", "slots": {}}', "must be a filled slot"),
         ('{"schema": 7, "current": "a", "slots": {}}', "schema 7"),

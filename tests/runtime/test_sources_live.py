@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,15 +27,12 @@ Server = Callable[..., tuple[subprocess.Popen[str], int]]
 
 
 @pytest.fixture
-def serve() -> Iterator[Server]:
+def serve(free_port: int) -> Iterator[Server]:
     """Starts MJPEG servers, and ends them."""
     running: list[subprocess.Popen[str]] = []
 
     def start(kind: str = "good", port: int = 0) -> tuple[subprocess.Popen[str], int]:
-        if not port:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+        port = port or free_port
         script = Path(__file__).parent / "mjpeg_server.py"
         child = subprocess.Popen(
             [sys.executable, str(script), str(port), kind], stdout=subprocess.PIPE, text=True
