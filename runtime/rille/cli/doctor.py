@@ -12,7 +12,10 @@ import cv2
 import numpy as np
 
 import rille
+from rille.backends.cuda import open_cuda
+from rille.backends.tensorrt import import_tensorrt
 from rille.bench import processor, rendered
+from rille.board import look_at_board
 from rille.bundle import load_bundle, shipped_bundles
 from rille.errors import RilleError
 from rille.network import Network
@@ -47,19 +50,40 @@ def main(arguments: list[str]) -> int:
 
 
 def _facts() -> list[tuple[str, str]]:
+    board = look_at_board()
+    cameras = [f"{uri} ({name})" for uri, name in board.cameras]
+    cameras += [f"{scheme}:// by {tool}" for scheme, tool in board.tools.items()]
+    known = [word for word in (board.model, board.jetpack and f"L4T {board.jetpack}") if word]
     return [
         ("rille", rille.__version__),
-        ("board", f"{processor()}, {len(os.sched_getaffinity(0))} usable cores"),
+        ("board", ", ".join([*known, processor(), f"{len(os.sched_getaffinity(0))} usable cores"])),
+        ("temperature", "unknown" if board.celsius is None else f"{board.celsius:.0f} C"),
+        ("cameras", ", ".join(cameras) or "none found"),
         ("system", f"{_system()}, kernel {platform.release()}, {platform.machine()}"),
         ("python", platform.python_version()),
         ("numpy", np.__version__),
         ("opencv", f"{cv2.__version__}, video files {'yes' if _has_ffmpeg() else 'NO'}"),
         ("litert", package_version("ai-edge-litert")),
+        ("onnxruntime", package_version("onnxruntime")),
+        ("tensorrt", _tensorrt()),
+        ("pyav", f"{package_version('av')} (RTSP cameras, transport streams)"),
         (
             "tflite",
             f"{package_version('tflite-runtime')} (older interpreter; only used without litert)",
         ),
     ]
+
+
+def _tensorrt() -> str:
+    """Return which TensorRT can be used here, or why none can, in a few words."""
+    try:
+        version = import_tensorrt().__version__
+        cuda = open_cuda()
+    except RilleError as wrong:
+        return str(wrong).partition(";")[0]
+    found = f"{version} on sm{cuda.capability}, {cuda.name}"
+    cuda.close()
+    return found
 
 
 def _system() -> str:

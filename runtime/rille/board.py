@@ -1,0 +1,73 @@
+"""What this machine is: board, operating system, cameras, temperature, throttling.
+
+Everything is read below a root folder, so that it can be tried without the board.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+_TOOLS = {"csi": "gst-launch-1.0", "libcamera": "rpicam-vid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What is known of a machine.
+
+    Attributes:
+        model: as the firmware calls it; "" where it does not tell (most PCs).
+        jetpack: release of NVIDIA's system ("R36.4.0"); "" elsewhere.
+        cameras: URIs of the V4L2 devices that are here, with their names.
+        tools: scheme -> program that its cameras need, where it is installed.
+        celsius: the hottest thermal zone, or None.
+    """
+
+    model: str
+    jetpack: str
+    cameras: tuple[tuple[str, str], ...]
+    tools: dict[str, str]
+    celsius: float | None
+
+
+def look_at_board(root: Path = Path("/")) -> Board:
+    """Return what is known of this machine.
+
+    Args:
+        root: where its file system begins.
+    """
+    return Board(
+        model=_text(root / "proc/device-tree/model"),
+        jetpack=_jetpack(_text(root / "etc/nv_tegra_release")),
+        cameras=tuple(
+            (f"v4l2:///dev/{device.name}", _text(device / "name") or "a camera without a name")
+            for device in sorted((root / "sys/class/video4linux").glob("video*"))
+        ),
+        tools={scheme: tool for scheme, tool in _TOOLS.items() if shutil.which(tool)},
+        celsius=max(_temperatures(root), default=None),
+    )
+
+
+def _temperatures(root: Path) -> list[float]:
+    """Return the degrees of the thermal zones that give sensible ones."""
+    found = []
+    for zone in (root / "sys/class/thermal").glob("thermal_zone*/temp"):
+        text = _text(zone)
+        if re.fullmatch(r"-?\d{1,7}", text) and -60_000 < int(text) < 200_000:
+            found.append(int(text) / 1000)
+    return found
+
+
+def _jetpack(text: str) -> str:
+    """Return "R36.4.0" for "# R36 (release), REVISION: 4.0, ..."."""
+    match = re.match(r"# (R\d+) \(release\), REVISION: ([\d.]+)", text)
+    return f"{match[1]}.{match[2]}" if match else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""

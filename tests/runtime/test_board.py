@@ -1,0 +1,38 @@
+"""What the doctor says of a machine, from file systems made for the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rille.board import look_at_board
+
+
+def put(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_jetson(tmp_path: Path) -> None:
+    put(tmp_path, "proc/device-tree/model", "NVIDIA Jetson Orin Nano Developer Kit\0")
+    put(tmp_path, "etc/nv_tegra_release", "# R36 (release), REVISION: 4.0, GCID: 37537400\n")
+    put(tmp_path, "sys/class/video4linux/video0/name", "vi-output, imx219 9-0010\n")
+    put(tmp_path, "sys/class/thermal/thermal_zone0/temp", "48218\n")
+    put(tmp_path, "sys/class/thermal/thermal_zone1/temp", "51500\n")
+    put(tmp_path, "sys/class/thermal/thermal_zone2/temp", "-256000\n")
+    put(tmp_path, "sys/class/thermal/thermal_zone3/temp", "hot\n")
+    board = look_at_board(tmp_path)
+    assert board.model == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert board.jetpack == "R36.4.0"
+    assert board.cameras == (("v4l2:///dev/video0", "vi-output, imx219 9-0010"),)
+    assert board.celsius == 51.5
+
+
+def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+    board = look_at_board(tmp_path)
+    assert (board.model, board.jetpack, board.cameras, board.celsius) == ("", "", (), None)
+
+
+def test_this_machine() -> None:
+    board = look_at_board()
+    assert board.celsius is None or -60 < board.celsius < 200
