@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 Found = tuple[str, Ellipse, float]
 """Label, ellipse in network pixels, score."""
-Place = tuple["NDArray[np.intp]", "NDArray[np.intp]"]
-"""Rows and columns of some cells."""
 SIZE_UNIT_PX = 16.0
 """The size outputs are log2 of the width and height over this many network pixels."""
 _KERNEL = np.ones((3, 3), np.uint8)
@@ -91,7 +89,7 @@ class FeatureDecoder:
         if "centre" in outputs:
             found = self._from_centres(outputs["centre"][0, :, :, 0], outputs["size"][0])
         if self._role == "classes":
-            mask = raw.argmax(axis=2).astype(np.uint8)
+            mask = largest(raw)
         elif self._blend is not None:
             mask = self._blend(raw[:, :, 0], found)
             found = [item for item in found if item[2] >= self._decision.feature_threshold]
@@ -167,21 +165,20 @@ class FeatureDecoder:
         for value, label in enumerate(self._labels, 1):
             if self._decision.feature_labels and label not in self._decision.feature_labels:
                 continue
-            regions = _Regions.of((mask == value).view(np.uint8))
+            regions = _Regions.of(mask == value)
             if regions is None:
                 continue
             scores = regions.mean(self._probability(raw, regions.at, value))
-            kept = np.flatnonzero(scores >= self._decision.feature_threshold)
-            ellipses = regions.ellipses(self._mask_grid, kept)
-            found += [
-                (label, ellipse, float(scores[k]))
-                for k, ellipse in zip(kept, ellipses, strict=True)
-            ]
+            sure = scores >= self._decision.feature_threshold
+            ellipses = regions.ellipses(self._mask_grid, sure, self._decision.min_diameter_px)
+            found += [(label, ellipse, float(scores[k])) for k, ellipse in ellipses]
         return found
 
-    def _probability(self, raw: NDArray[Any], at: Place, value: int) -> NDArray[np.float64]:
-        """Return the probability of a mask value at some pixels."""
-        cells, spec = raw[at], self._specs[self._role]
+    def _probability(
+        self, raw: NDArray[Any], at: NDArray[np.intp], value: int
+    ) -> NDArray[np.float64]:
+        """Return the probability of a mask value at some cells, numbered row by row."""
+        cells, spec = raw.reshape(-1, raw.shape[2])[at], self._specs[self._role]
         if self._role == "mask":
             logits = spec.dequantize(cells[:, 0]).astype(np.float64)
             return np.asarray(1.0 / (1.0 + np.exp(-logits)))
@@ -199,40 +196,69 @@ class _Regions:
     """Connected regions of a mask.
 
     Attributes:
-        at: rows and columns of the cells inside.
+        at: (n,) the cells inside, numbered row by row.
+        width: cells in a row.
         which: (n,) number of the region that each is in, from 1.
         count: (regions,) cells in each.
     """
 
-    at: Place
+    at: NDArray[np.intp]
+    width: int
     which: NDArray[np.int32]
     count: NDArray[np.float64]
 
     @classmethod
-    def of(cls, one: NDArray[np.uint8]) -> _Regions | None:
-        """Return the regions of (h, w) zeros and ones; None where there is none."""
-        number, regions = cv2.connectedComponents(one, connectivity=8)
+    def of(cls, inside: NDArray[np.bool_]) -> _Regions | None:
+        """Return the regions of a (h, w) mask; None where there is none."""
+        number, regions = cv2.connectedComponents(inside.view(np.uint8), connectivity=8)
         if number < 2:
             return None
-        rows, columns = np.nonzero(one)
-        which = np.asarray(regions[rows, columns], np.int32)
+        at = np.flatnonzero(inside)
+        which = np.asarray(regions.ravel()[at], np.int32)
         count = np.bincount(which, minlength=number)[1:].astype(np.float64)
-        return cls((rows, columns), which, count)
+        return cls(at, inside.shape[1], which, count)
 
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean of the cells' values in each region."""
         return np.asarray(np.bincount(self.which, values)[1:] / self.count)
 
-    def ellipses(self, grid: Grid, kept: NDArray[np.intp]) -> list[Ellipse]:
-        """Return the ellipse of the same second moments for some regions, in network pixels."""
-        rows, columns = self.at
+    def ellipses(
+        self, grid: Grid, wanted: NDArray[np.bool_], least_px: float
+    ) -> list[tuple[int, Ellipse]]:
+        """Return number and ellipse of the same second moments of some regions.
+
+        Args:
+            grid: from cells to network pixels, which the ellipses are in.
+            wanted: (regions,) which.
+            least_px: regions whose ellipse has a smaller diameter are left out.
+        """
+        rows, columns = np.divmod(self.at, self.width)
         x, y = grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
         cx, cy = self.mean(x), self.mean(y)
         # A cell is a rectangle, not a point: its own variance is a twelfth of its squared side.
         xx = self.mean(x * x) - cx * cx + grid.x**2 / 12
         yy = self.mean(y * y) - cy * cy + grid.y**2 / 12
         xy = self.mean(x * y) - cx * cy
-        return [ellipse_from_moments(cx[k], cy[k], xx[k], yy[k], xy[k]) for k in kept]
+        # Each half axis is twice the root of an eigenvalue; a hair's breadth for the rounding.
+        diameter = 4.0 * np.maximum(xx * yy - xy * xy, 0.0) ** 0.25
+        kept = np.flatnonzero(wanted & (diameter >= least_px * (1 - 1e-9)))
+        moments = np.stack([cx, cy, xx, yy, xy], axis=1)[kept].tolist()
+        return [(int(k), ellipse_from_moments(*row)) for k, row in zip(kept, moments, strict=True)]
+
+
+def largest(raw: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the first channel of the largest number for each cell: argmax, twice as fast.
+
+    Args:
+        raw: (h, w, channels), up to 256 channels.
+    """
+    planes = np.ascontiguousarray(raw.transpose(2, 0, 1))
+    best = planes[0].copy()
+    found = np.zeros(best.shape, np.uint8)
+    for channel, plane in enumerate(planes[1:], 1):
+        found[plane > best] = channel
+        np.maximum(best, plane, out=best)
+    return found
 
 
 def _powers(spec: TensorSpec) -> NDArray[np.float64] | None:
