@@ -118,12 +118,11 @@ def tuned(model: Any, images: Sequence[NDArray[np.float32]], steps: int, say: Sa
         _RATE * 0.1, max(steps * 9 // 10, 1), 0.02, warmup_target=_RATE, warmup_steps=steps // 10
     )
     optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
-    student.compile(optimizer, loss=dict.fromkeys(model.output, "mse"))
-    spread = _spread(model, images)
+    # Outputs of every kind count alike: as shares of how much each varies.
+    weights = {role: 1.0 / spread for role, spread in _spread(model, images).items()}
+    student.compile(optimizer, loss=dict.fromkeys(weights, "mse"), loss_weights=weights)
     for x, answers in _batches(model, images, steps):
-        # Outputs of every kind count alike: as shares of how much each varies.
-        weights = {role: np.full(len(x), 1.0 / spread[role]) for role in answers}
-        student.train_on_batch(x, answers, sample_weight=weights)
+        student.train_on_batch(x, answers)
     after = _distance(model, student, images[:32])
     say(f"distance to the float answers: {before:.3f} before, {after:.3f} after")
     plain = rebuilt(model, None)

@@ -81,7 +81,7 @@ def test_folding_changes_nothing(name: str) -> None:
             )
 
 
-def in_int8(model: Any, shown: list[Any], asked: list[Any]) -> list[Any]:
+def in_int8(model: Any, shown: list[Any], asked: list[Any], role: str = "logits") -> list[Any]:
     """Return what the converted network answers."""
     content = convert.to_tflite(model, "int8", shown)
     variant = convert.describe_variant(content, "model.int8.tflite", "int8")
@@ -89,7 +89,7 @@ def in_int8(model: Any, shown: list[Any], asked: list[Any]) -> list[Any]:
     answers = []
     for x in asked:
         stored = np.clip(np.round(x / taken.scale) + taken.zero_point, -128, 127).astype(np.int8)
-        answers.append(variant.outputs["logits"].tensor.dequantize(backend.infer(stored)["logits"]))
+        answers.append(variant.outputs[role].tensor.dequantize(backend.infer(stored)[role]))
     return answers
 
 
@@ -123,6 +123,20 @@ def test_tuning_brings_int8_closer_to_float_on_images_not_shown() -> None:
     again = tune.tuned(model, shown, 60, said.append)
     for one, two in zip(tuned.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_networks_of_maps_are_tuned() -> None:
+    """Several outputs, each a map of its own size."""
+    keras.config.set_dtype_policy("float32")
+    model = stirred(crater_unet((64, 64, 1), (4, 8), False))
+    model = keras.Model(model.input, {k: v for k, v in model.output.items() if k != "light"})
+    shown, fresh = images(model, 40), images(model, 8, seed=5)
+    tuned = tune.tuned(model, shown, 60, lambda line: None)
+    assert set(tuned.output) == {"mask", "centre", "size"}
+    exact = [model.predict_on_batch(x)["mask"] for x in fresh]
+    before, after = (gap(in_int8(m, shown, fresh, "mask"), exact) for m in (model, tuned))
+    assert after < before
 
 
 @pytest.mark.slow
