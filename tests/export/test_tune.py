@@ -129,7 +129,7 @@ def test_tuning_brings_int8_closer_to_float_on_images_not_shown() -> None:
 def test_networks_of_maps_are_tuned() -> None:
     """Several outputs, each a map of its own size."""
     keras.config.set_dtype_policy("float32")
-    model = stirred(crater_unet((64, 64, 1), (4, 8), False))
+    model = stirred(crater_unet((64, 64, 1), (4, 8), True))
     model = keras.Model(model.input, {k: v for k, v in model.output.items() if k != "light"})
     shown, fresh = images(model, 40), images(model, 8, seed=5)
     tuned = tune.tuned(model, shown, 60, lambda line: None)
