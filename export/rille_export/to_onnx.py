@@ -164,34 +164,7 @@ def _quantised(graph: Any, folder: Path, calibration: Sequence[NDArray[Any]]) ->
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=deciding_nodes(onnx.load(prepared).graph),
             # TensorRT takes symmetric ranges only.
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
         )
     return onnx.load(made)
-
-
-def deciding_nodes(graph: Any) -> list[str]:
-    """Return the names of the nodes whose only use is a comparison.
-
-    They stay in float: rounding may turn a yes into a no, and with it everything that follows. In
-    the crater network that is the small part that finds the Sun's side.
-    """
-    comparing = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"}
-    maker = {name: node for node in graph.node for name in node.output}
-
-    def reached(names: list[str]) -> set[str]:
-        """Return the outputs of all nodes that some tensors are made by, up to comparisons."""
-        found: set[str] = set()
-        while names:
-            node = maker.get(names.pop())
-            if node is None or node.output[0] in found:
-                continue
-            found.add(node.output[0])
-            if node.op_type not in comparing:
-                names += node.input
-        return found
-
-    rest = reached([value.name for value in graph.output])
-    asked = [name for node in graph.node if node.op_type in comparing for name in node.input]
-    return [maker[output].name for output in sorted(reached(asked) - rest)]

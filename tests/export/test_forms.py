@@ -18,7 +18,7 @@ from rille.backends import open_backend
 from rille.bundle import load_bundle
 from rille.bundle.manifest import Contract, Decision, LabelEntry
 from rille.errors import BackendUnavailableError, BundleError, ConfigError, ManifestError
-from rille_export import convert, to_onnx
+from rille_export import convert
 from rille_export.forms import FORMS, Form, chosen_forms, make_forms
 from rille_train.models.crater_unet import crater_unet
 
@@ -143,29 +143,6 @@ def test_a_step_that_a_form_lacks_is_named() -> None:
     model = crater_unet((64, 64, 1), (4, 8), canonical_light=True)
     with pytest.raises(BundleError, match="16x8-bit not yet supported for op: 'GREATER'"):
         convert.to_tflite(model, "int16x8", images(2))
-
-
-@pytest.mark.slow
-def test_what_only_decides_stays_in_float() -> None:
-    """The part of the crater network that finds the Sun's side, and nothing else."""
-    keras.config.set_dtype_policy("float32")
-    keras.utils.set_random_seed(4)
-    model = crater_unet((64, 64, 1), (4, 8), canonical_light=True)
-    model = keras.Model(model.input, {k: v for k, v in model.output.items() if k != "light"})
-    plain = onnx.load_model_from_string(to_onnx.to_onnx(model, "fp32", [])).graph
-    names = set(to_onnx.deciding_nodes(plain))
-    chosen = [node for node in plain.node if node.name in names]
-    assert {"Conv", "MatMul"} & {node.op_type for node in chosen}
-    assert len(chosen) < len(plain.node) / 3
-    graph = onnx.load_model_from_string(to_onnx.to_onnx(model, "int8", images(8))).graph
-    made = {name: node.op_type for node in graph.node for name in node.output}
-    fed = [
-        {made.get(name, "") for name in node.input[:2]}
-        for node in graph.node
-        if node.op_type == "Conv"
-    ]
-    assert any("DequantizeLinear" not in kinds for kinds in fed)
-    assert sum("DequantizeLinear" in kinds for kinds in fed) > len(fed) / 2
 
 
 def test_floats_in_an_integer_network_are_allowed_by_name_alone() -> None:
