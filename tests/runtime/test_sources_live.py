@@ -162,7 +162,7 @@ def test_a_killed_camera_is_found_again(serve: Server) -> None:
 )
 def test_what_is_no_camera_is_told_in_one_line(serve: Server, kind: str, words: str) -> None:
     _, port = serve(kind)
-    with open_source(f"http://me:pass@127.0.0.1:{port}/#connect_s=2") as camera:
+    with open_source(f"http://me:pass@127.0.0.1:{port}/#connect_s=4") as camera:
         with pytest.raises(SourceError, match=words) as caught:
             while True:
                 assert camera.read(0.2) is None
@@ -228,7 +228,7 @@ def test_cameras_that_are_not_here(uri: str, words: str) -> None:
     more = "&" if "?" in uri else "?"
     mark = "#" if uri.startswith("udp") else more
     expected = pytest.raises(SourceError, match=words)
-    with open_source(f"{uri}{mark}connect_s=3") as camera, expected:
+    with open_source(f"{uri}{mark}connect_s=5") as camera, expected:
         while True:
             camera.read(0.2)
 
