@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,3 +94,19 @@ def summary(durations_ms: Sequence[float]) -> dict[str, Any]:
         "p99": at(0.99, 100),
         "max": float(values[-1]),
     }
+
+
+def spent_ms(call: Callable[[int], object], runs: int, warm: int = 0) -> list[float]:
+    """Return the milliseconds of single calls, one after the other.
+
+    Args:
+        call: what to time; it is given the number of its turn.
+        runs: calls that count.
+        warm: calls before them, which do not.
+    """
+    spent = []
+    for turn in range(warm + runs):
+        start = time.perf_counter_ns()
+        call(turn)
+        spent.append((time.perf_counter_ns() - start) / 1e6)
+    return spent[warm:]

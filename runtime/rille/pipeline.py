@@ -284,29 +284,24 @@ class Pipeline:
             cause=cause,
         )
 
-    def _missed(self, index: int) -> Result:
+    def _unseen(
+        self, index: int, state: State, *, cause: str | None = None, error: str | None = None
+    ) -> Result:
+        """Return the end of a frame whose pixels never got here."""
         now = time.monotonic_ns()
         return Result(
             frame=None,
             index=index,
-            state=State.DROPPED,
+            state=state,
             captured_ns=now,
             published_ns=now,
             deadline_ms=self.budget.frame_ms,
-            cause="missed",
+            cause=cause,
+            error=error,
         )
 
     def _undecoded(self, wrong: FrameDecodeError) -> Result:
-        now = time.monotonic_ns()
-        return Result(
-            frame=None,
-            index=wrong.index,
-            state=State.FAILED,
-            captured_ns=now,
-            published_ns=now,
-            deadline_ms=self.budget.frame_ms,
-            error=str(wrong),
-        )
+        return self._unseen(wrong.index, State.FAILED, error=str(wrong))
 
     def _finish(self, result: Result) -> Result:
         self.stats.end(result)
@@ -359,7 +354,7 @@ class _Capture(threading.Thread):
         # What a camera captured and replaced before anybody took it leaves a gap in the indices.
         for index in range(self._next_index, frame.index):
             account.capture()
-            self.lost.append(self._pipeline._missed(index))
+            self.lost.append(self._pipeline._unseen(index, State.DROPPED, cause="missed"))
         self._next_index = frame.index + 1
         account.capture()
         replaced = self.slot.put(frame)

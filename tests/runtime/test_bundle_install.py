@@ -109,7 +109,9 @@ def test_a_trial_that_crashes_or_hangs(
 
 
 def test_another_task_is_refused(site: Path, craters_bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"does segmentation, but .* does classification"):
+    with pytest.raises(
+        BundleError, match=r"does segmentation, but what flies in .* does classification"
+    ):
         install(craters_bundle, site, NOTHING)
 
 
@@ -184,6 +186,17 @@ def test_a_slot_that_holds_something_else(site: Path, newer: Bundle) -> None:
     (site / SLOTS).write_text(json.dumps(table))
     with pytest.raises(DigestError, match="is not the bundle that was installed"):
         load_bundle(site)
+
+
+def test_a_damaged_bundle_does_not_keep_its_repair_away(
+    site: Path, newer: Bundle, mars_bundle: Bundle
+) -> None:
+    install(newer, site, NOTHING)
+    (site / "b" / "model.int8.tflite").write_bytes(b"damaged")
+    with pytest.raises(DigestError):
+        load_bundle(site)
+    install(mars_bundle, site, NOTHING)
+    assert load_bundle(site).digest == mars_bundle.digest
 
 
 def test_places_where_nothing_is_installed(tmp_path: Path, rille: Rille) -> None:

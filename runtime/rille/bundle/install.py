@@ -16,7 +16,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from rille.bundle.load import Bundle, load_bundle
+from rille.bundle.load import Bundle, load_slot
 from rille.bundle.slots import SLOT_NAMES, SLOTS, SlotEntry, SlotTable, read_slots
 from rille.bundle.write import copy
 from rille.errors import BundleError, ConfigError, SinkError
@@ -47,11 +47,13 @@ def install(bundle: Bundle, site: Path, trial: Callable[[Path], None]) -> SlotTa
             shutil.rmtree(stray, ignore_errors=True)
         table = read_slots(site) if (site / SLOTS).exists() else None
         if table is not None:
-            _check_task(bundle, load_bundle(site))
+            # Asked of the table: a damaged bundle must not keep its own repair away.
+            _check_task(bundle, site, table.slots[table.current].task)
         slot = table.other if table is not None else SLOT_NAMES[0]
         entry = SlotEntry(
             name=bundle.name,
             version=bundle.manifest.version,
+            task=bundle.manifest.task,
             digest=bundle.digest,
             installed=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
@@ -88,23 +90,18 @@ def roll_back(site: Path, trial: Callable[[Path], None]) -> SlotTable:
         table = read_slots(site)
         if table.other not in table.slots:
             raise BundleError(f"{site}: holds one bundle alone; there is none to go back to")
-        before = load_bundle(site / table.other)
-        if before.digest != table.slots[table.other].digest:
-            raise BundleError(
-                f"{before.where}: is not the bundle that was installed (its digest differs); "
-                "install it again"
-            )
+        load_slot(site, table.other)
         trial(site / table.other)
         made = SlotTable(current=table.other, slots=table.slots)
         _write_table(site, made)
         return made
 
 
-def _check_task(bundle: Bundle, flying: Bundle) -> None:
-    if bundle.manifest.task != flying.manifest.task:
+def _check_task(bundle: Bundle, site: Path, task: str) -> None:
+    if bundle.manifest.task != task:
         raise BundleError(
-            f"{bundle.where}: does {bundle.manifest.task}, but {flying.where} does "
-            f"{flying.manifest.task}; install it into a folder of its own"
+            f"{bundle.where}: does {bundle.manifest.task}, but what flies in {site} does {task}; "
+            "install it into a folder of its own"
         )
 
 

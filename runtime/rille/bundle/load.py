@@ -127,7 +127,7 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     if not path.exists() and str(reference) in shipped_bundles():
         path = _SHIPPED / str(reference)
     if (path / SLOTS).is_file():
-        return _installed(path, trusted)
+        return load_slot(path, read_slots(path).current, trusted)
     if not path.exists():
         known = shipped_bundles()
         raise BundleError(
@@ -146,11 +146,20 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
         raise BundleError(f"{path}: neither a bundle folder nor a sound zip ({reason})") from None
 
 
-def _installed(site: Path, trusted: Sequence[str]) -> Bundle:
-    """Open what flies where bundles are installed."""
-    table = read_slots(site)
-    bundle = load_bundle(site / table.current, trusted)
-    if bundle.digest != table.slots[table.current].digest:
+def load_slot(site: Path, slot: str, trusted: Sequence[str] = ()) -> Bundle:
+    """Open what lies in a slot of a folder into which bundles are installed.
+
+    Args:
+        site: the folder.
+        slot: which.
+        trusted: as for `load_bundle`.
+
+    Raises:
+        DigestError: it is not what was installed there.
+        BundleError: as for `load_bundle`.
+    """
+    bundle = load_bundle(site / slot, trusted)
+    if bundle.digest != read_slots(site).slots[slot].digest:
         raise DigestError(
             f"{bundle.where}: is not the bundle that was installed (its digest differs); install "
             "it again, or go back: rille bundle rollback"

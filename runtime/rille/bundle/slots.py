@@ -17,10 +17,11 @@ SLOT_NAMES = ("a", "b")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotEntry:
-    """What lies in a slot: the bundle's name, version and digest, and when it came (UTC)."""
+    """What lies in a slot: the bundle's name, version, task and digest, and when it came (UTC)."""
 
     name: str
     version: str
+    task: str
     digest: str
     installed: str
 

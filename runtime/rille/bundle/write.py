@@ -45,10 +45,15 @@ def copy(bundle: Bundle, folder: Path) -> Bundle:
     Raises:
         SinkError: it cannot be written; what was there before is untouched.
     """
+    return _write(folder, _members(bundle))
+
+
+def _members(bundle: Bundle) -> dict[str, bytes]:
+    """Return every file of a bundle, manifest and signature included."""
     members = {**bundle.files, MANIFEST: bundle.text}
     if bundle.signature is not None:
         members[SIGNATURE] = bundle.signature
-    return _write(folder, members)
+    return members
 
 
 def _write(folder: Path, members: Mapping[str, bytes]) -> Bundle:
@@ -84,9 +89,7 @@ def pack(bundle: Bundle, path: Path) -> None:
     Raises:
         SinkError: it cannot be written.
     """
-    members = {MANIFEST: bundle.text, **bundle.files}
-    if bundle.signature is not None:
-        members[SIGNATURE] = bundle.signature
+    members = _members(bundle)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
@@ -116,7 +119,7 @@ def sign(bundle: Bundle, key: Path, folder: Path) -> Bundle:
         SinkError: it cannot be written.
     """
     seal = signed(bundle.text, key)
-    _write(folder, {**bundle.files, MANIFEST: bundle.text, SIGNATURE: seal})
+    _write(folder, {**_members(bundle), SIGNATURE: seal})
     return load_bundle(folder, [json.loads(seal)["key"]])
 
 

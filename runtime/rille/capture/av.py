@@ -6,18 +6,30 @@ import importlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rille.errors import SourceError
+from rille.capture import WATCHED
+from rille.errors import ConfigError, SourceError
 from rille.uri import SourceUri
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OPTIONS = ("fps", "transport", "connect_s", "stall_s")
+_TRANSPORTS = ("tcp", "udp")
 _TIMEOUT_S = 10.0
 
 
-def read_av(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def check(uri: SourceUri) -> None:
+    """Refuse options that are not known.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    uri.check_options([*WATCHED, "transport"])
+    if uri.options.get("transport", "tcp") not in _TRANSPORTS:
+        raise ConfigError(f"{uri.shown}: transport must be {' or '.join(_TRANSPORTS)}")
+
+
+def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Give the frames of a stream until it ends.
 
     Decoding is told to keep no frame back: one thread, for each thread of a frame-threaded decoder
@@ -32,11 +44,10 @@ def read_av(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
         raise SourceError(
             f'{uri.shown}: needs PyAV ({wrong}): pip install "rille[video]"'
         ) from None
-    transport = uri.options.get("transport", "tcp")
     options = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "500000"}
     options["analyzeduration"] = "500000"
     if uri.scheme in ("rtsp", "rtsps"):
-        options["rtsp_transport"] = transport
+        options["rtsp_transport"] = uri.options.get("transport", "tcp")
     try:
         with av.open(uri.address, options=options, timeout=(_TIMEOUT_S, _TIMEOUT_S)) as container:
             if not container.streams.video:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from rille.capture import WATCHED
 from rille.errors import FrameDecodeError, SourceError
 from rille.images import decode_image
 from rille.uri import SourceUri
@@ -21,14 +22,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OPTIONS = ("fps", "connect_s", "stall_s")
 _TIMEOUT_S = 10.0
 _MAX_PART = 32 * 1024 * 1024
 _MAX_LINE, _MAX_LINES = 1024, 32
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 
 
-def read_mjpeg(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def check(uri: SourceUri) -> None:
+    """Refuse options that are not known.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    uri.check_options(WATCHED)
+
+
+def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Give the pictures of a stream until it ends.
 
     Raises:
@@ -61,7 +70,6 @@ def _connect(uri: SourceUri) -> http.client.HTTPConnection:
     try:
         port = parts.port
     except ValueError:
-        port = None
         raise SourceError(f"{uri.shown}: not a port number") from None
     if not parts.hostname:
         raise SourceError(f"{uri.shown}: names no host")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from rille.capture import module_of
 from rille.capture.wire import FRAME, TROUBLE, Header
 from rille.errors import RilleError
 from rille.slot import LatestSlot
@@ -91,25 +92,6 @@ def _end_with(stdin: BinaryIO) -> None:
     os._exit(0)
 
 
-def reader_of(uri: SourceUri) -> Reader:
-    """Return what reads a scheme; nothing else is imported."""
-    if uri.scheme in ("http", "https"):
-        from rille.capture.mjpeg import read_mjpeg
-
-        return read_mjpeg
-    if uri.scheme == "v4l2":
-        from rille.capture.v4l2 import read_v4l2
-
-        return read_v4l2
-    if uri.scheme in ("csi", "libcamera"):
-        from rille.capture.tools import read_tool
-
-        return read_tool
-    from rille.capture.av import read_av
-
-    return read_av
-
-
 def main() -> None:
     """Capture what the first argument names."""
     # Ctrl-C belongs to the one that started this process.
@@ -118,7 +100,7 @@ def main() -> None:
     uri = split_uri(sys.argv[1])
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries that print must not spoil it
-    capture(reader_of(uri), uri, out)
+    capture(module_of(uri.scheme).read, uri, out)
 
 
 if __name__ == "__main__":

@@ -16,23 +16,33 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import cv2
 import numpy as np
 
-from rille.errors import SourceError
+from rille.capture import WATCHED
+from rille.errors import ConfigError, SourceError
 from rille.uri import SourceUri
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OPTIONS = ("size", "fps", "connect_s", "stall_s")
 _MAX_WORDS = 400
 
 
-def read_tool(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def check(uri: SourceUri) -> None:
+    """Refuse options that are not known or out of range.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    uri.check_options([*WATCHED, "size"])
+    command_of(uri)
+
+
+def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Give the frames of a camera until its program ends.
 
     Raises:
         SourceError: the program is missing, or ended; says what it said last.
     """
-    command, frame_bytes, picture = (csi if uri.scheme == "csi" else libcamera)(uri)
+    command, frame_bytes, picture = command_of(uri)
     if shutil.which(command[0]) is None:
         package = {"csi": "gstreamer1.0-tools, and NVIDIA's elements from JetPack"}
         raise SourceError(
@@ -65,6 +75,11 @@ def read_tool(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
 Command = tuple[list[str], int, "Callable[[NDArray[np.uint8]], NDArray[np.uint8]]"]
 
 
+def command_of(uri: SourceUri) -> Command:
+    """Return the command, the bytes of a frame, and what unpacks one."""
+    return csi(uri) if uri.scheme == "csi" else libcamera(uri)
+
+
 def csi(uri: SourceUri) -> Command:
     """Return the command for a Jetson's camera, the bytes of a frame, and what unpacks one."""
     width, height = uri.size((1280, 720))
@@ -95,7 +110,7 @@ def libcamera(uri: SourceUri) -> Command:
     """
     width, height = uri.size((640, 480))
     if width % 64 or height % 2:
-        raise SourceError(f"{uri.shown}: the width must be a multiple of 64, the height even")
+        raise ConfigError(f"{uri.shown}: the width must be a multiple of 64, the height even")
     rate = uri.number("fps", 30, 0.1, 240) or 30
     command = ["rpicam-vid", "--camera", _sensor(uri), "--timeout", "0", "--nopreview"]
     command += ["--width", str(width), "--height", str(height), "--framerate", f"{rate:g}"]
@@ -112,5 +127,5 @@ def libcamera(uri: SourceUri) -> Command:
 def _sensor(uri: SourceUri) -> str:
     number = uri.target.strip("/") or "0"
     if not number.isdigit():
-        raise SourceError(f"{uri.shown}: cameras have numbers: {uri.scheme}://0")
+        raise ConfigError(f"{uri.shown}: cameras have numbers: {uri.scheme}://0")
     return number

@@ -8,17 +8,30 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from rille.errors import SourceError, SourceNotFoundError
+from rille.capture import WATCHED
+from rille.errors import ConfigError, SourceError, SourceNotFoundError
 from rille.uri import SourceUri
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OPTIONS = ("size", "fps", "format", "connect_s", "stall_s")
+_SIZE, _FORMAT = (640, 480), "MJPG"
 
 
-def read_v4l2(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def check(uri: SourceUri) -> None:
+    """Refuse options that are not known or out of range.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    uri.check_options([*WATCHED, "size", "format"])
+    uri.size(_SIZE)
+    if len(uri.options.get("format", _FORMAT)) != 4:
+        raise ConfigError(f"{uri.shown}: format must be four letters, as MJPG or YUYV")
+
+
+def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Give the frames of a device until it is lost.
 
     Raises:
@@ -38,9 +51,8 @@ def read_v4l2(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
                 f"{uri.shown}: cannot be opened; is it in use, and are you in the group video?"
             )
         camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        four = uri.options.get("format", "MJPG")
-        camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*f"{four:4.4s}"))
-        width, height = uri.size((640, 480))
+        camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*uri.options.get("format", _FORMAT)))
+        width, height = uri.size(_SIZE)
         camera.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         camera.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         rate = uri.number("fps", None, 0.1, 1000)

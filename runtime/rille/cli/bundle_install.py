@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from rille.bundle import Bundle, SlotTable, install, read_slots, roll_back
 from rille.errors import CheckFailedError
 from rille.images import decode_image
+from rille.latency import spent_ms
 from rille.network import Network
 from rille.pipeline import default_threads
 
@@ -55,13 +55,9 @@ def trial_command(bundle: Bundle, options: argparse.Namespace) -> int:
     if not images:
         _, height, width, _ = network.variant.input.shape
         images = [np.zeros((height, width, 3), np.uint8)]
-    spent = []
-    for turn in range(_RUNS):
-        start = time.perf_counter_ns()
-        network.run(images[turn % len(images)])
-        spent.append((time.perf_counter_ns() - start) / 1e6)
+    spent = spent_ms(lambda turn: network.run(images[turn % len(images)]), _RUNS, _RUNS // 10)
     network.close()
-    p50, p95 = np.percentile(spent[_RUNS // 10 :], [50, 95])
+    p50, p95 = np.percentile(spent, [50, 95])
     print(json.dumps({"variant": name, "golden_gap": worst, "p50_ms": p50, "p95_ms": p95}))
     if options.limit_ms is not None and p95 > options.limit_ms:
         raise CheckFailedError(

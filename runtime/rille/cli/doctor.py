@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import sys
-import time
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from rille.bench import processor, rendered
 from rille.board import look_at_board
 from rille.bundle import load_bundle, shipped_bundles
 from rille.errors import RilleError
+from rille.latency import spent_ms
 from rille.network import Network
 from rille.pipeline import default_threads
 from rille.registry import package_version
@@ -112,11 +112,7 @@ def _check_bundle(name: str, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uin
     except RilleError as wrong:
         print(f"bundle       {name}: FAILED")
         return str(wrong)
-    spent = []
-    for _ in range(_RUNS):
-        start = time.perf_counter_ns()
-        network.run(pixels)
-        spent.append((time.perf_counter_ns() - start) / 1e6)
+    spent = spent_ms(lambda _: network.run(pixels), _RUNS)
     print(
         f"bundle       {name} {bundle.manifest.version}: verified, self-test within {gap:g} steps, "
         f"640 x 480 frame p50 {np.median(spent):.2f} ms on {network.backend.name}, "

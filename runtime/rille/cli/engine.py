@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rille.backends.engines import EngineStore
 from rille.backends.tensorrt import BuildOptions, TensorRtBackend
 from rille.bundle import Bundle, load_bundle, read_public_key
 from rille.errors import BundleError, ConfigError
+from rille.latency import spent_ms
 from rille.network import Network
 
 _RUNS = 100
@@ -94,13 +94,8 @@ def _build(bundle: Bundle, name: str, how: BuildOptions) -> None:
     network = Network(bundle.manifest, variant, backend, bundle)
     gap = network.self_test()
     tensor = np.zeros(variant.input.shape, variant.input.numpy_dtype)
-    spent = []
-    for _ in range(_RUNS):
-        start = time.perf_counter_ns()
-        backend.infer(tensor)
-        spent.append((time.perf_counter_ns() - start) / 1e6)
+    middle = float(np.median(spent_ms(lambda _: backend.infer(tensor), _RUNS, _RUNS // 4)))
     network.close()
-    middle = float(np.median(spent[_RUNS // 4 :]))
     print(
         f"{name:12s} {backend.name}: golden answers within {gap:.3g} of "
         f"{bundle.manifest.golden_tolerance}, about {middle:.2f} ms an inference"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rille.backends.anatomy import Anatomy, anatomy
 from rille.bundle import Bundle, Variant
 from rille.errors import BackendUnavailableError
+from rille.latency import spent_ms
 from rille.network import Network
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _RUNS, _WARM = 200, 20
 
@@ -100,12 +104,7 @@ def measure(bundle: Bundle, name: str, threads: Sequence[int]) -> Measured:
         network.backend.infer(tensor)
         grown = grown or max(_resident_bytes() - before, 0)
         engine = network.backend.name
-        spent[count] = []
-        for turn in range(_WARM + _RUNS):
-            start = time.perf_counter_ns()
-            network.backend.infer(tensor)
-            if turn >= _WARM:
-                spent[count].append((time.perf_counter_ns() - start) / 1e6)
+        spent[count] = _spent(network, tensor)
         network.close()
     return Measured(
         variant=variant,
@@ -115,6 +114,10 @@ def measure(bundle: Bundle, name: str, threads: Sequence[int]) -> Measured:
         spent_ms=spent,
         grown_bytes=grown,
     )
+
+
+def _spent(network: Network, tensor: NDArray[Any]) -> list[float]:
+    return spent_ms(lambda _: network.backend.infer(tensor), _RUNS, _WARM)
 
 
 def _resident_bytes() -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rille.capture import MODULES
 from rille.errors import FrameDecodeError, SourceNotFoundError
 from rille.frame import Frame
 from rille.registry import Registry
@@ -30,10 +31,7 @@ SOURCES = Registry(
         "images": "rille.sources.images:ImageFolder",
         "file": "rille.sources.video:VideoFile",
         "sim": "rille.sources.sim:SimulatedCamera",
-        **dict.fromkeys(
-            ("http", "https", "rtsp", "rtsps", "udp", "v4l2", "csi", "libcamera"),
-            "rille.sources.live:LiveSource",
-        ),
+        **dict.fromkeys(MODULES, "rille.sources.live:LiveSource"),
     },
 )
 

@@ -9,7 +9,6 @@ stall; default: three periods, at least half a second), and those of the scheme.
 
 from __future__ import annotations
 
-import importlib
 import os
 import select
 import subprocess
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
+from rille.capture import module_of
 from rille.capture.wire import HEADER, TROUBLE, Header, unpack
 from rille.errors import SourceError
 from rille.frame import Frame
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     from rille.frame import Truth
 
-_OPTIONS = {
-    "http": "mjpeg", "https": "mjpeg", "v4l2": "v4l2", "csi": "tools", "libcamera": "tools",
-}  # fmt: skip
 _LEAST_STALL_S, _UNKNOWN_STALL_S = 0.5, 2.0
 _CONNECT_S = 15.0
 _SILENT_S = 8.0
@@ -54,13 +51,10 @@ class LiveSource(Source):
     """
 
     def __init__(self, uri: SourceUri) -> None:
-        module = importlib.import_module(f"rille.capture.{_OPTIONS.get(uri.scheme, 'av')}")
-        uri.check_options(module.OPTIONS)
+        module_of(uri.scheme).check(uri)
         self._rate = uri.number("fps", None, 0.1, 1000)
         self._connect_s = uri.number("connect_s", _CONNECT_S, 0.1, 86400) or _CONNECT_S
         self._stall_s = uri.number("stall_s", None, 0.05, 3600)
-        if uri.scheme in ("csi", "libcamera"):
-            uri.size((640, 480))
         super().__init__(uri, None)
         self.realtime = True
         self.stalls = self.restarts = 0
