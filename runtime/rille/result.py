@@ -133,12 +133,15 @@ class Result:
         level: what was done: "full", or the parts left, or "capture-only".
         classification: None where that stage is absent, was shed or failed.
         segmentation: likewise.
-        shed: stages left out because they were predicted not to fit.
+        shed: stages left out because they were predicted not to fit, or by the operating level.
+        reason: why something was left out, for people; "" where nothing was.
         timings_ms: stage name -> milliseconds.
         cause: why it was dropped.
         error: why it failed.
         bundles: stage name -> digest of the bundle that answered.
         quality: what is wrong with the picture; see `rille.quality`.
+        readings_ns: every reading of the monotonic clock, and every other input, on which a
+            decision about the frame rested, by name; `Pipeline.replay` takes them.
     """
 
     frame: Frame | None
@@ -151,11 +154,13 @@ class Result:
     classification: Classification | None = None
     segmentation: Segmentation | None = None
     shed: tuple[str, ...] = ()
+    reason: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     cause: str | None = None
     error: str | None = None
     bundles: Mapping[str, str] = field(default_factory=dict, repr=False)
     quality: tuple[str, ...] = ()
+    readings_ns: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def age_ms(self) -> float:
@@ -189,7 +194,10 @@ class Result:
             "classification": None,
             "segmentation": None,
             "bundles": dict(self.bundles),
+            "readings_ns": dict(self.readings_ns),
         }
+        if self.reason:
+            record["reason"] = self.reason
         if self.cause is not None:
             record["cause"] = self.cause
         if self.error is not None:

@@ -298,7 +298,7 @@ def test_an_interrupt_inside_a_stage_still_accounts_for_the_frame() -> None:
     def interrupted(pixels: Any) -> Any:
         raise KeyboardInterrupt
 
-    pipeline._stages[0].network.run = interrupted  # type: ignore[method-assign]
+    pipeline.networks["segment"].run = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         list(pipeline.stream(ScriptedCamera([0.0] * 3, [False], realtime=False)))
     check_account(pipeline, 1)
