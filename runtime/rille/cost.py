@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-_RECENT = 8
+_RECENT = 5
 _RETURN_SHARE = 0.9
 """A stage that was shed comes back when it is predicted to take this share of the time left."""
 
@@ -45,8 +45,9 @@ class CostModel:
 
     @property
     def recent_ms(self) -> float:
-        """The median of the last few costs in milliseconds; 0 while nothing was measured."""
-        return statistics.median(list(self._costs)[-_RECENT:]) if self._costs else 0.0
+        """The median of the last few costs in milliseconds; 0 while there are too few."""
+        last = list(self._costs)[-_RECENT:]
+        return statistics.median(last) if len(last) == _RECENT else 0.0
 
     @property
     def shed(self) -> bool:

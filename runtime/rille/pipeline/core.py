@@ -7,7 +7,6 @@ a recording without a rate are read one by one, when the last is done.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -17,14 +16,13 @@ from rille.budget import Budget
 from rille.bundle import Bundle
 from rille.errors import ConfigError, FrameDecodeError
 from rille.events import EventLog
-from rille.levels import Level, LevelController, Period
 from rille.network import Network
+from rille.pipeline.course import Agenda, Course
 from rille.pipeline.ends import Ends
 from rille.pipeline.intake import POLL_S, Intake
 from rille.pipeline.moments import Moments
 from rille.pipeline.outcome import digests, left_out, reached
-from rille.pipeline.spare import SpareTime
-from rille.pipeline.stages import Runner, Stage, Wanted, Work
+from rille.pipeline.stages import Runner, Stage, Work
 from rille.pipeline.tasks import check_tasks
 from rille.plan import Plan, default_threads, plan_for
 from rille.quality import QualityCheck
@@ -110,14 +108,8 @@ class Pipeline:
     def _begin(self) -> None:
         """Forget what was seen of another source: it tells nothing of the next."""
         self._quality = QualityCheck()
-        self._levels = LevelController(
-            classify="classify" in self._stages,
-            segment="segment" in self._stages,
-            keep_up=self.budget.keep_up,
-        )
-        self._period = Period()
-        self._spare = SpareTime()
-        self._skipped = self._lost = self._idle = 0
+        self._course = Course(self._stages, self.budget.keep_up, self._strain)
+        self._idle = 0
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -237,7 +229,7 @@ class Pipeline:
                 result = None if frame is None else self._ends.count(self._guarded(frame))
                 # What was lost before this frame comes before it, where it is known by now.
                 while intake.lost and (result is None or intake.lost[0].index < result.index):
-                    self._lost += 1
+                    self._course.lost += 1
                     yield self._ends.count(intake.lost.popleft())
                 if result is not None:
                     yield result
@@ -258,12 +250,9 @@ class Pipeline:
 
     def _between(self, result: Result, intake: Intake) -> None:
         """Use the time until the next frame: check a network, measure one that is shed."""
-        if result.frame is not None:
-            self._period.see(result.frame)
         self._check_networks(busy=intake.slot.filled)
-        if result.frame is not None and not intake.slot.filled:
-            left_ms = self._period.left_ms(time.monotonic_ns())
-            self._spare.probe(self._stages.values(), result.frame.pixels, left_ms)
+        if result.frame is not None:
+            self._course.spend(result.frame, busy=intake.slot.filled)
 
     def _check_networks(self, busy: bool) -> None:
         known = len(self.watch.rebuilds)
@@ -292,12 +281,10 @@ class Pipeline:
         begin_ns = moments.now("begin")
         if begin_ns >= deadline_ns:
             return self._ends.dropped(frame, "expired", moments.taken)
-        level = self._level(begin_ns, moments)
-        wanted, skipped = self._wanted(level)
-        work = self._runner.run(wanted, frame.pixels, deadline_ns, moments, self._quality)
-        self._runner.settle(work)
+        agenda = self._course.agenda(begin_ns, moments)
+        work = self._runner.run(agenda.wanted, frame.pixels, deadline_ns, moments, self._quality)
         self.watch.frame()
-        return self._result(frame, level, work, skipped, moments)
+        return self._result(frame, agenda, work, moments)
 
     def _apply_swaps(self) -> None:
         """Put networks that wait in `swap` in their places."""
@@ -310,37 +297,10 @@ class Pipeline:
             before.close()
         self.watch = self.watch.after_swap(self.networks)
 
-    def _level(self, begin_ns: int, moments: Moments) -> Level:
-        """Return the operating level, from inputs that a recording keeps."""
-        for name, cost_ns in moments.notes("probe ", self._spare.take()).items():
-            self._stages[name].cost.probe(cost_ns / 1e6)
-        why = self._strain() if self._strain is not None else None
-        lost, self._lost = moments.note("lost", self._lost), 0
-        strained = bool(moments.note("strained", int(why is not None)))
-        level = self._levels.decide(begin_ns, strained=strained, lost=lost)
-        self._reason = why if why and level.every != 1 else self._levels.reason
-        return level
-
-    def _wanted(self, level: Level) -> tuple[Wanted, bool]:
-        """Return the jobs of this frame, and whether segmentation is left out by the level."""
-        wanted: Wanted = []
-        if "classify" in self._stages:
-            wanted.append((self._stages["classify"],))
-        if "segment" not in self._stages:
-            return wanted, False
-        self._skipped += 1
-        if not level.every or self._skipped < level.every:
-            return wanted, True
-        self._skipped = 0
-        wanted.append(tuple(self._stages[n] for n in ("segment", "lighter") if n in self._stages))
-        return wanted, False
-
-    def _result(
-        self, frame: Frame, level: Level, work: Work, skipped: bool, moments: Moments
-    ) -> Result:
+    def _result(self, frame: Frame, agenda: Agenda, work: Work, moments: Moments) -> Result:
         """Put together what is published, and see whether the budget can be met at all."""
         shed = left_out(self._stages, work)
-        self._count_idle(frame, work, skipped)
+        self._count_idle(frame, work, agenda.skipped)
         published_ns = moments.now("publish")
         late = published_ns > frame.captured_ns + round(self.budget.frame_ms * 1e6)
         errors = [done.error for done in work.done if done.error is not None]
@@ -351,11 +311,11 @@ class Pipeline:
             captured_ns=frame.captured_ns,
             published_ns=published_ns,
             deadline_ms=self.budget.frame_ms,
-            level=reached(level, work, shed, skipped),
+            level=reached(agenda, work, shed),
             classification=work.answer(Classification),
             segmentation=work.answer(Segmentation),
             shed=shed,
-            reason="; ".join(work.shed.values()) or self._reason,
+            reason="; ".join(work.shed.values()) or agenda.reason,
             timings_ms=work.timings_ms(),
             error=errors[0] if errors else None,
             bundles=digests(self._stages, work),

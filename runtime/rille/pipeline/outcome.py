@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rille.levels import Level
+from rille.pipeline.course import Agenda
 from rille.pipeline.stages import Stage, Work
 
 _OTHER = {"classify": "segment", "segment": "classify"}
@@ -16,16 +16,16 @@ def left_out(stages: Mapping[str, Stage], work: Work) -> tuple[str, ...]:
     return tuple(name for name in _OTHER if name in stages and name not in ran)
 
 
-def reached(level: Level, work: Work, shed: tuple[str, ...], skipped: bool) -> str:
+def reached(agenda: Agenda, work: Work, shed: tuple[str, ...]) -> str:
     """Return the operating level of a frame; one of `rille.levels.ORDER`.
 
     Args:
-        level: what the controller asked for.
+        agenda: what was to be done.
         work: what was done.
         shed: see `left_out`.
-        skipped: whether segmentation was left out because the level says so.
     """
-    if skipped and (level.every or "classify" in work.ran):
+    level = agenda.level
+    if agenda.skipped and (level.every or "classify" in work.ran):
         return level.name
     if not shed:
         return "lighter" if level.name == "full" and "lighter" in work.ran else level.name

@@ -139,6 +139,7 @@ class Runner:
             if chosen is not None:
                 work.done.append(_do(chosen, pixels, moments))
                 work.done[-1].learn()
+        _settle(work)
         return work
 
     def _at_once(
@@ -168,6 +169,7 @@ class Runner:
         work.done = [*([there] if there is not None else []), *here]
         for done in work.done:
             done.learn()
+        _settle(work)
         return work
 
     def _choose(
@@ -182,25 +184,27 @@ class Runner:
             )
         return None
 
-    def settle(self, work: Work) -> None:
-        """Remember the load under which each stage was measured, as the others' costs tell it."""
-        for done in work.done:
-            others = [o.stage.cost.recent_ms for o in work.done if o.stage is not done.stage]
-            if others:
-                done.stage.load_ms = sum(others)
-
     def close(self) -> None:
         """End the other thread."""
         if self._aside is not None:
             self._aside.shutdown()
 
 
+def _settle(work: Work) -> None:
+    """Remember the load under which each stage was measured: what the others cost beside it."""
+    for done in work.done:
+        done.stage.load_ms = sum(o.cost_ms for o in work.done if o.stage is not done.stage)
+
+
 def _ease(stage: Stage, wanted: Wanted) -> float:
-    """Return what the other jobs cost now, as a share of when `stage` was last measured."""
+    """Return what the other jobs cost now, as a share of when `stage` was last measured.
+
+    1 where too little is known of either.
+    """
     others = sum(
         rivals[0].cost.recent_ms for rivals in wanted if all(r is not stage for r in rivals)
     )
-    if not stage.cost.shed or not stage.load_ms or not others:
+    if not stage.cost.shed or not stage.cost.recent_ms or not stage.load_ms or not others:
         return 1.0
     return min(1.0, others / stage.load_ms)
 
