@@ -23,6 +23,7 @@ class Budget:
         quantile: which quantile of a stage's recent costs predicts the next, 0 to 1.
         margin_ms: kept free for what follows the last stage.
         keep_up: whether to segment more rarely where frames would get lost otherwise.
+        track: whether features are followed into frames that are not segmented, where that fits.
 
     Raises:
         ConfigError: a number out of range.
@@ -32,6 +33,7 @@ class Budget:
     quantile: float = 0.95
     margin_ms: float = 0.5
     keep_up: bool = False
+    track: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.frame_ms < 1e7:

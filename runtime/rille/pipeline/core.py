@@ -19,6 +19,7 @@ from rille.events import EventLog
 from rille.network import Network
 from rille.pipeline.course import Agenda, Course
 from rille.pipeline.ends import Ends
+from rille.pipeline.follow import Follow
 from rille.pipeline.intake import POLL_S, Intake
 from rille.pipeline.moments import Moments
 from rille.pipeline.outcome import digests, left_out, reached
@@ -26,7 +27,7 @@ from rille.pipeline.stages import Runner, Stage, Work
 from rille.pipeline.tasks import check_tasks
 from rille.plan import Plan, default_threads, plan_for
 from rille.quality import QualityCheck
-from rille.result import Classification, Result, Segmentation, State
+from rille.result import Classification, Result, Segmentation, State, Tracked
 from rille.stats import PipelineStats
 from rille.watch import GoldenWatch
 
@@ -109,6 +110,7 @@ class Pipeline:
         """Forget what was seen of another source: it tells nothing of the next."""
         self._quality = QualityCheck()
         self._course = Course(self._stages, self.budget.keep_up, self._strain)
+        self._follow = Follow() if self.budget.track and "segment" in self._stages else None
         self._idle = 0
 
     @property
@@ -284,7 +286,10 @@ class Pipeline:
         agenda = self._course.agenda(begin_ns, moments)
         work = self._runner.run(agenda.wanted, frame.pixels, deadline_ns, moments, self._quality)
         self.watch.frame()
-        return self._result(frame, agenda, work, moments)
+        tracked = None
+        if self._follow is not None:
+            tracked = self._follow(frame, work, deadline_ns, moments)
+        return self._result(frame, agenda, work, tracked, moments)
 
     def _apply_swaps(self) -> None:
         """Put networks that wait in `swap` in their places."""
@@ -297,7 +302,9 @@ class Pipeline:
             before.close()
         self.watch = self.watch.after_swap(self.networks)
 
-    def _result(self, frame: Frame, agenda: Agenda, work: Work, moments: Moments) -> Result:
+    def _result(
+        self, frame: Frame, agenda: Agenda, work: Work, tracked: Tracked | None, moments: Moments
+    ) -> Result:
         """Put together what is published, and see whether the budget can be met at all."""
         shed = left_out(self._stages, work)
         self._count_idle(frame, work, agenda.skipped)
@@ -314,6 +321,7 @@ class Pipeline:
             level=reached(agenda, work, shed),
             classification=work.answer(Classification),
             segmentation=work.answer(Segmentation),
+            tracked=tracked,
             shed=shed,
             reason="; ".join(work.shed.values()) or agenda.reason,
             timings_ms=work.timings_ms(),
