@@ -27,9 +27,11 @@ from rille.errors import (
     SinkError,
     SourceError,
 )
+from rille.events import Event, EventLog, Severity
+from rille.fleet import Fleet
 from rille.frame import Frame, Truth
 from rille.pipeline import Pipeline
-from rille.result import Classification, Feature, Result, Segmentation, State
+from rille.result import Classification, Feature, Result, Segmentation, State, Tracked
 from rille.sinks import Sink, open_sink
 from rille.sources import Source, open_source
 
@@ -44,17 +46,22 @@ __all__ = [
     "Classification",
     "ConfigError",
     "Ellipse",
+    "Event",
+    "EventLog",
     "Feature",
+    "Fleet",
     "Frame",
     "Pipeline",
     "Result",
     "RilleError",
     "Segmentation",
+    "Severity",
     "Sink",
     "SinkError",
     "Source",
     "SourceError",
     "State",
+    "Tracked",
     "Truth",
     "__version__",
     "load_bundle",

@@ -11,6 +11,7 @@ from scripted import PIXELS, ScriptedCamera, check_account, network
 
 from rille.budget import Budget
 from rille.errors import CheckFailedError, ConfigError
+from rille.events import EventLog
 from rille.frame import Frame
 from rille.pipeline import Pipeline
 from rille.result import Result, State
@@ -129,13 +130,18 @@ def test_a_budget_that_nothing_meets_is_told_of_once() -> None:
 
 
 def test_late_and_failed_frames_are_events() -> None:
-    pipeline = Pipeline(
-        segment=network("segmentation", [30.0, 0.0], [False, True]), budget=Budget(frame_ms=10.0)
+    events = EventLog()
+    slow = Pipeline(
+        segment=network("segmentation", [30.0]), budget=Budget(frame_ms=10.0), events=events
     )
-    frames(pipeline, 1)
-    pipeline.budget = Budget(frame_ms=1000)
-    frames(pipeline, 1, 1)
-    assert pipeline.events.counts == {"FRAME_LATE": 1, "FRAME_FAILED": 1}
+    failing = Pipeline(
+        segment=network("segmentation", [0.0], [True]),
+        budget=Budget(frame_ms=60_000),
+        events=events,
+    )
+    frames(slow, 1)
+    frames(failing, 1, 1)
+    assert events.counts == {"FRAME_LATE": 1, "FRAME_FAILED": 1}
 
 
 @pytest.mark.parametrize("parallel", [False, True])
