@@ -27,11 +27,10 @@ from rille.errors import (
     SinkError,
     SourceError,
 )
-from rille.events import Event, EventLog, Severity
 from rille.fleet import Fleet
 from rille.frame import Frame, Truth
 from rille.pipeline import Pipeline
-from rille.result import Classification, Feature, Result, Segmentation, State, Tracked
+from rille.result import Classification, Feature, Result, Segmentation, State
 from rille.sinks import Sink, open_sink
 from rille.sources import Source, open_source
 
@@ -46,8 +45,6 @@ __all__ = [
     "Classification",
     "ConfigError",
     "Ellipse",
-    "Event",
-    "EventLog",
     "Feature",
     "Fleet",
     "Frame",
@@ -55,13 +52,11 @@ __all__ = [
     "Result",
     "RilleError",
     "Segmentation",
-    "Severity",
     "Sink",
     "SinkError",
     "Source",
     "SourceError",
     "State",
-    "Tracked",
     "Truth",
     "__version__",
     "load_bundle",
