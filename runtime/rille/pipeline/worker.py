@@ -57,9 +57,10 @@ class Worker:
         events: EventLog,
         strain: Callable[[], str | None] | None,
     ) -> None:
-        alone = not {"classify", "segment"} <= set(networks)
         self.stages = {
-            name: Stage.of(name, network, budget.quantile, alone)
+            name: Stage.of(
+                name, network, budget.quantile, name == "classify" or "classify" not in networks
+            )
             for name, network in networks.items()
         }
         self.stats = PipelineStats(budget.frame_ms)
