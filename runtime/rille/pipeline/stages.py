@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer", Classification, Segmentation)
 
+_TELLING_SHARE = 0.1
+"""A job that costs less than this share of another tells nothing of that one's cost."""
 _VITAL_WAIT = 8
 """Sheds before a trial where nothing is published without the stage: a late answer beats none."""
 
@@ -56,6 +58,8 @@ class Stage:
             self.load_ms = 0.0
             return 1.0
         self.load_ms = max(self.load_ms, others_ms)
+        if self.load_ms < _TELLING_SHARE * self.cost.predicted_ms:
+            return 1.0
         return others_ms / self.load_ms if self.load_ms else 1.0
 
 
