@@ -374,16 +374,21 @@ def test_one_that_hangs_does_not_keep_the_others_from_their_end(
     assert [event.id for event in needed.events] == ["SINK_FAILED"]  # its end was heard of
 
 
-def test_only_what_looks_at_pixels_gets_them(log: EventLog, result: Make) -> None:
+def test_who_looks_at_no_pixels_keeps_none(log: EventLog, result: Make) -> None:
     light, heavy = Probe(), Probe()
     heavy.takes_pixels = True
     fan = SinkFan(log, lossless=True)
-    fan.add(light, "light")
-    fan.add(heavy, "heavy")
+    for name, probe in (("light", light), ("heavy", heavy)):
+        probe.open.clear()
+        fan.add(probe, name)
     fan.write(result(0))
+    assert light.entered.wait(10) and heavy.entered.wait(10)
+    fan.write(result(1))  # waits in both buffers
+    for probe in (light, heavy):
+        probe.open.set()
     fan.close()
-    assert light.results[0].frame is not None and not light.results[0].frame.pixels.any()
-    assert heavy.results[0].frame is not None and heavy.results[0].frame.pixels.all()
+    assert light.results[1].frame is not None and not light.results[1].frame.pixels.any()
+    assert heavy.results[1].frame is not None and heavy.results[1].frame.pixels.all()
 
 
 def test_a_sink_may_ask_about_the_run(log: EventLog) -> None:

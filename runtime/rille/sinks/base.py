@@ -88,8 +88,8 @@ class Sink(ABC):
     are called; only the constructor runs elsewhere.
 
     Attributes:
-        takes_pixels: whether it looks at a frame's pixels; others are given black ones, so that
-            their buffers hold no pictures.
+        takes_pixels: whether it looks at a frame's pixels; the others' buffers hold black ones, so
+            that they take no memory.
         recovers: whether it can be written to again after an error, when some time has passed.
     """
 

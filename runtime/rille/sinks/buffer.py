@@ -47,6 +47,11 @@ class Buffer:
         """Things dropped so far."""
         return self._dropped
 
+    @property
+    def behind(self) -> bool:
+        """Whether what is put in now has to wait; not exact while the other thread works."""
+        return bool(self._things or self._in_hand)
+
     def put(self, thing: Thing, size: int = 0, patient: Callable[[], bool] = bool) -> None:
         """Queue one thing, in microseconds unless it may wait.
 

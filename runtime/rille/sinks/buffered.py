@@ -85,10 +85,15 @@ class BufferedSink(Sink):
         Raises:
             SinkError: the sink is required, and failed.
         """
-        self.put(result if self.takes_pixels else without_pixels(result))
+        self.put(without_pixels(result) if self.wants_black else result)
+
+    @property
+    def wants_black(self) -> bool:
+        """Whether a result should lose its pixels first, as it will wait for a sink without use."""
+        return not self.takes_pixels and self._buffer.behind
 
     def put(self, result: Result) -> None:
-        """Take one result as `write` does; a sink without pixels wants it without them."""
+        """Take one result as `write` does, but as it is."""
         if self.required:
             self._trouble.check()
         size = result.frame.pixels.nbytes if self.takes_pixels and result.frame else 0

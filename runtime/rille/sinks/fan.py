@@ -60,9 +60,13 @@ class SinkFan(Sink):
         Raises:
             SinkError: a required sink failed.
         """
-        light = without_pixels(result)
+        black: Result | None = None
         for sink in self._sinks:
-            sink.put(result if sink.takes_pixels else light)
+            if sink.wants_black:
+                black = black or without_pixels(result)
+                sink.put(black)
+            else:
+                sink.put(result)
 
     def event(self, event: Event) -> None:
         """Give an event to every sink."""
