@@ -14,7 +14,7 @@ from rille.sinks.base import SinkCounts
 EVENT_ROOM = 1000
 """Events that a lossless buffer holds beyond its depth, because an event never waits."""
 _LOOK_S = 0.05
-_HURRY_S = 1.0
+_HURRY_S = 0.3
 
 Thing = Result | Event
 
@@ -110,7 +110,7 @@ class Buffer:
         return time.monotonic() - self._taken if self._in_hand else 0.0
 
     def hurry(self) -> None:
-        """Let nothing wait longer than a second from now on; safe in a signal handler."""
+        """Let nothing wait longer than 0.3 s from now on; safe in a signal handler."""
         self._patience_ends = time.monotonic() + _HURRY_S
 
     def close(self) -> None:

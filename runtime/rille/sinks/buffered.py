@@ -106,7 +106,7 @@ class BufferedSink(Sink):
         self._buffer.put(event)
 
     def hurry(self) -> None:
-        """Wait for room no longer than a second from now on; safe in a signal handler."""
+        """Wait for room no longer than 0.3 s from now on; safe in a signal handler."""
         self._buffer.hurry()
 
     def finish(self) -> None:

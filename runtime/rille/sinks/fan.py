@@ -74,7 +74,7 @@ class SinkFan(Sink):
             sink.event(event)
 
     def hurry(self) -> None:
-        """End soon: wait for no sink longer than a second; safe in a signal handler."""
+        """End soon: wait for no sink longer than 0.3 s; safe in a signal handler."""
         self._hurried = True
         for sink in self._sinks:
             sink.hurry()
@@ -85,7 +85,7 @@ class SinkFan(Sink):
         Safe to call twice.
 
         Args:
-            timeout_s: for all that are not required together; 1 s after `hurry`.
+            timeout_s: for all that are not required together; 0.5 s after `hurry`.
             required_s: for all that are; 5 s after `hurry`.
 
         Raises:
@@ -95,7 +95,7 @@ class SinkFan(Sink):
             return
         self._closed = True
         if self._hurried:
-            timeout_s, required_s = min(timeout_s, 1.0), min(required_s, 5.0)
+            timeout_s, required_s = min(timeout_s, 0.5), min(required_s, 5.0)
         problem: RilleError | None = None
         for required, limit_s in ((False, timeout_s), (True, required_s)):
             sinks = [sink for sink in self._sinks if sink.required == required]
