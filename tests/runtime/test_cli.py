@@ -44,7 +44,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_a_run_writes_everything_it_says(rille: Rille, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out"
-    assert rille("run", "--source", QUICK, "--out", out) == 0
+    assert rille("run", "--source", QUICK, "--out", out, "--budget-ms", 60_000) == 0
     said = capsys.readouterr()
     assert "4 captured = 4 ok + 0 late + 0 dropped + 0 failed" in said.out
     assert "age (capture to publication)" in said.out

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rille.result import Result
     from rille.uri import SourceUri
 
-_LESS = ("bundles", "timings_ms", "name", "segmentation", "classification", "quality", "shed")
-"""Keys of a result that are left out, in this order, where it is too long even without features."""
+_ALWAYS = ("seq", "frame", "state", "captured_ns", "published_ns", "age_ms", "deadline_ms", "level")
+"""Keys of a result that are never left out."""
 _TEXT = 100
 """Characters of a long text that are kept; in JSON each takes up to six bytes."""
 
@@ -83,7 +83,7 @@ def fitted(record: dict[str, Any], limit: int = MAX_BYTES) -> bytes:
     """Return a result's record as JSON of at most `limit` bytes.
 
     Features are left out from the least certain on and counted in `truncated`; where that is not
-    enough, whole keys are, named in `left_out`.
+    enough, whole keys are, the longest first, named in `left_out`.
 
     Args:
         record: as of `Result.to_json`; not changed.
@@ -109,9 +109,16 @@ def fitted(record: dict[str, Any], limit: int = MAX_BYTES) -> bytes:
         record["truncated"] = len(features) - kept
     if record.get("error"):
         record["error"] = record["error"][:_TEXT]
+    return _without_keys(record, limit)
+
+
+def _without_keys(record: dict[str, Any], limit: int) -> bytes:
+    """Return the record as JSON without its longest keys, if need be."""
+    keys = [key for key in record if key not in (*_ALWAYS, "truncated", "error", "cause")]
+    keys.sort(key=lambda key: len(json_bytes({key: record[key]})))
     left_out: list[str] = []
-    while len(data := json_bytes(record)) > limit and len(left_out) < len(_LESS):
-        left_out.append(_LESS[len(left_out)])
-        record.pop(left_out[-1], None)
+    while len(data := json_bytes(record)) > limit and keys:
+        left_out.append(keys.pop())
+        del record[left_out[-1]]
         record["left_out"] = left_out
     return data
