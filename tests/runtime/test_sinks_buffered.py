@@ -17,7 +17,7 @@ from rille.events import Event, EventLog
 from rille.frame import Frame
 from rille.result import Result, State
 from rille.sinks import trouble
-from rille.sinks.base import RunView, Sink, SinkCounts
+from rille.sinks.base import Sink, SinkCounts
 from rille.sinks.buffered import BufferedSink, without_pixels
 from rille.sinks.fan import SinkFan
 
@@ -173,12 +173,14 @@ def test_pixels_are_bounded_in_bytes(log: EventLog, stuck: Probe, result: Make) 
     assert [r.index for r in stuck.results] == [0, 99]
 
 
-def test_a_result_without_pixels_tells_the_same(result: Make) -> None:
+def test_a_result_without_pixels_tells_the_same(result: Make, lost: Make) -> None:
     one = result(3)
     light = without_pixels(one)
     assert light.to_json() == one.to_json()
     assert light.frame is not None and not light.frame.pixels.any()
     assert not any(light.frame.pixels.strides)  # one byte stands for all
+    unseen = lost(0, State.FAILED)
+    assert without_pixels(unseen) is unseen
 
 
 def test_lossless_waits_for_a_slow_sink(log: EventLog, result: Make) -> None:
@@ -390,23 +392,3 @@ def test_who_looks_at_no_pixels_keeps_none(log: EventLog, result: Make) -> None:
     fan.close()
     assert light.results[1].frame is not None and not light.results[1].frame.pixels.any()
     assert heavy.results[1].frame is not None and heavy.results[1].frame.pixels.all()
-
-
-def test_a_sink_may_ask_about_the_run(log: EventLog) -> None:
-    views: list[RunView] = []
-
-    class Curious(Probe):
-        def observe(self, run: RunView) -> None:
-            views.append(run)
-
-    fan = SinkFan(log, lossless=True)
-    fan.add(Curious(), "curious")
-    log.emit("RUN_STARTED", "")
-    fan.close()
-    assert views[0].events["RUN_STARTED"] == 1
-    assert views[0].sinks()["curious"].written == 1
-
-
-def test_a_lost_frame_has_no_pixels_to_take_out(lost: Make) -> None:
-    one = lost(0, State.FAILED)
-    assert without_pixels(one) is one
