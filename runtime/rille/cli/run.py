@@ -18,17 +18,18 @@ import numpy as np
 
 import rille
 from rille.bundle import Bundle, load_bundle, read_public_key
+from rille.cli.outputs import add_sinks, sink_notes
 from rille.config import NETWORKS, RunConfig, StageConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
+from rille.events import EventLog
 from rille.files import sink_error, write_whole
 from rille.network import Network
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
 from rille.report import RunRecord, write_report
-from rille.sinks import Sink, open_sink
-from rille.sinks.console import Console
-from rille.sinks.video import AnnotatedVideo
+from rille.sinks.fan import SinkFan
 from rille.sources import Source, open_source
+from rille.sources.follow import SourceFollower
 
 
 def main(arguments: list[str]) -> int:
@@ -36,23 +37,24 @@ def main(arguments: list[str]) -> int:
     config = _configure(arguments)
     folder = Path(config.output.folder)
     _make_folder(folder)
+    events = EventLog()
     with contextlib.ExitStack() as stack:
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
-        pipeline = stack.enter_context(_pipeline(config))
+        pipeline = stack.enter_context(_pipeline(config, events))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
-        interrupted = stack.enter_context(_signals(pipeline))
         record = RunRecord()
-        sinks = _sinks(config, folder, source)
-        if config.output.report:
-            sinks.append(record)
-        console = Console(pipeline.stats, source.length)
-        problem = _stream(pipeline, source, [*sinks, console], config.output.limit)
+        # Frames that are read on demand wait for the sinks; those of a camera never do.
+        fan = SinkFan(events, lossless=not source.realtime)
+        stack.callback(fan.close)
+        interrupted = stack.enter_context(_signals(pipeline, fan))
+        add_sinks(fan, config, folder, source, pipeline, record)
+        problem = _stream(pipeline, source, fan, events, config.output.limit)
         try:
-            _complete(folder, config, pipeline, source, record)
+            _complete(folder, config, pipeline, source, record, fan, events)
         except RilleError as wrong:
             problem = problem or wrong
-    _conclude(pipeline, source, folder, problem)
+    _conclude(pipeline, source, folder, problem, sink_notes(fan, events))
     if problem is not None:
         raise problem
     totals = pipeline.stats.totals
@@ -65,7 +67,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _complete(
-    folder: Path, config: RunConfig, pipeline: Pipeline, source: Source, record: RunRecord
+    folder: Path,
+    config: RunConfig,
+    pipeline: Pipeline,
+    source: Source,
+    record: RunRecord,
+    fan: SinkFan,
+    events: EventLog,
 ) -> None:
     """Write what is known only at the end: configuration, summary and report."""
     write_whole(folder / "run.toml", config.to_toml())
@@ -76,6 +84,8 @@ def _complete(
         "source_events": [asdict(event) for event in source.events],
         "golden_checks": watch.checks,
         "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
+        "events": dict(events.counts),
+        "sinks": {name: counts.to_json() for name, counts in fan.counts().items()},
     }
     write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if config.output.report:
@@ -125,7 +135,7 @@ def _make_folder(folder: Path) -> None:
         raise sink_error(folder, wrong) from None
 
 
-def _pipeline(config: RunConfig) -> Pipeline:
+def _pipeline(config: RunConfig, events: EventLog) -> Pipeline:
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
     bundles = {name: _bundle(config, stage) for name, stage in stages.items() if stage.bundle}
     plan = plan_for(
@@ -150,6 +160,7 @@ def _pipeline(config: RunConfig) -> Pipeline:
         parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,
+        events=events,
     )
 
 
@@ -157,46 +168,49 @@ def _bundle(config: RunConfig, stage: StageConfig) -> Bundle:
     return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
 
 
-def _sinks(config: RunConfig, folder: Path, source: Source) -> list[Sink]:
-    sinks: list[Sink] = []
-    if config.output.jsonl:
-        sinks.append(open_sink(f"jsonl://{folder / 'results.jsonl'}"))
-    if config.output.video:
-        # A folder of photographs is shown at a pace the eye can follow.
-        sinks.append(AnnotatedVideo(folder / "annotated.mp4", source.fps or 4.0))
-    sinks.extend(open_sink(uri) for uri in config.output.sinks)
-    return sinks
-
-
-def _stream(pipeline: Pipeline, source: Source, sinks: list[Sink], limit: int) -> RilleError | None:
+def _stream(
+    pipeline: Pipeline, source: Source, fan: SinkFan, events: EventLog, limit: int
+) -> RilleError | None:
     """Feed every result to every sink, complete the sinks, and return what went wrong, if so."""
     problem: RilleError | None = None
+    events.emit(
+        "RUN_STARTED",
+        f"rille {rille.__version__}: {source.describe()}",
+        source=source.uri.shown,
+        budget_ms=pipeline.budget.frame_ms,
+        version=rille.__version__,
+    )
     results = pipeline.stream(source, losses=True)
     try:
-        for result in results:
-            for sink in sinks:
-                sink.write(result)
-            if limit and pipeline.stats.totals.captured >= limit:
-                pipeline.stop()
+        with SourceFollower(source, events):
+            for result in results:
+                fan.write(result)
+                if limit and pipeline.stats.totals.captured >= limit:
+                    pipeline.stop()
     except RilleError as wrong:
         problem = wrong
     results.close()  # type: ignore[attr-defined]  # a generator: accounts for frames in hand
-    for sink in sinks:
-        try:
-            sink.close()
-        except RilleError as wrong:
-            problem = problem or wrong
+    events.emit(
+        "RUN_ENDED",
+        str(pipeline.stats.totals) + (f"; {problem}" if problem else ""),
+        error=str(problem or ""),
+    )
+    try:
+        fan.close()
+    except RilleError as wrong:
+        problem = problem or wrong
     return problem
 
 
 @contextlib.contextmanager
-def _signals(pipeline: Pipeline) -> Iterator[list[int]]:
+def _signals(pipeline: Pipeline, fan: SinkFan) -> Iterator[list[int]]:
     """End the stream at the first Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         pipeline.stop()
+        fan.hurry()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -219,7 +233,13 @@ def _versions(pipeline: Pipeline) -> str:
     )
 
 
-def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleError | None) -> None:
+def _conclude(
+    pipeline: Pipeline,
+    source: Source,
+    folder: Path,
+    problem: RilleError | None,
+    sink_notes: list[str],
+) -> None:
     """Print the table, and say what was lost and where the outputs are."""
     print(pipeline.stats)
     totals = pipeline.stats.totals
@@ -240,6 +260,8 @@ def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleEr
             f"answers to the last {rebuild.suspect} before that ({rebuild.reason})",
             file=sys.stderr,
         )
+    for note in sink_notes:
+        print(f"note: {note}", file=sys.stderr)
     names = ("results.jsonl", "annotated.mp4", "report.html", "run.toml", "summary.json")
     found = [name for name in names if (folder / name).is_file()]
     verb = "incomplete run; wrote" if problem else "wrote"
