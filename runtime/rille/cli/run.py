@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import platform
@@ -18,6 +17,8 @@ import numpy as np
 
 import rille
 from rille.bundle import Bundle, load_bundle, read_public_key
+from rille.cli.run_options import read_run_options
+from rille.cli.supervision import supervision
 from rille.config import NETWORKS, RunConfig, StageConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
 from rille.files import sink_error, write_whole
@@ -26,17 +27,21 @@ from rille.pipeline import Pipeline
 from rille.plan import plan_for
 from rille.report import RunRecord, write_report
 from rille.sinks import Sink, open_sink
+from rille.sinks.account import FrameCount
 from rille.sinks.console import Console
 from rille.sinks.video import AnnotatedVideo
 from rille.sources import Source, open_source
+from rille.sources.watched import WatchedSource
 
 
 def main(arguments: list[str]) -> int:
     """Run `rille run`; see `rille run --help`."""
-    config = _configure(arguments)
+    options = read_run_options(arguments)
+    config = read_config(options.config, options.settings)
     folder = Path(config.output.folder)
     _make_folder(folder)
     with contextlib.ExitStack() as stack:
+        beats = stack.enter_context(supervision())
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
         pipeline = stack.enter_context(_pipeline(config))
@@ -47,7 +52,11 @@ def main(arguments: list[str]) -> int:
         if config.output.report:
             sinks.append(record)
         console = Console(pipeline.stats, source.length)
-        problem = _stream(pipeline, source, [*sinks, console], config.output.limit)
+        beats.run()
+        watched = WatchedSource(source, beats)
+        sinks += [console, FrameCount(beats)]
+        problem = _stream(pipeline, watched, sinks, config.output.limit)
+        beats.finish()
         try:
             _complete(folder, config, pipeline, source, record)
         except RilleError as wrong:
@@ -87,29 +96,6 @@ def _complete(
             config=config.to_toml(),
             versions=_versions(pipeline),
         )
-
-
-def _configure(arguments: list[str]) -> RunConfig:
-    parser = argparse.ArgumentParser(
-        prog="rille run",
-        description="Stream frames through the networks and write results, video and report.",
-        epilog="Everything in the configuration can be set: --set budget.frame_ms=40 "
-        "--set segment.bundle=path/to/bundle --set output.video=false",
-    )
-    parser.add_argument("config", nargs="?", type=Path, help="TOML file (default: the simulator)")
-    parser.add_argument("--source", metavar="URI", help="sim://moon, images://FOLDER, file://VIDEO")
-    parser.add_argument("--out", metavar="DIR", help="folder for the outputs (default: out/run)")
-    parser.add_argument("--budget-ms", type=float, metavar="MS", help="deadline from capture")
-    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
-    options = parser.parse_args(arguments)
-    settings = list(options.settings)
-    if options.source is not None:
-        settings.append(f"source.uri={json.dumps(options.source)}")
-    if options.out is not None:
-        settings.append(f"output.folder={json.dumps(options.out)}")
-    if options.budget_ms is not None:
-        settings.append(f"budget.frame_ms={options.budget_ms}")
-    return read_config(options.config, settings)
 
 
 def _make_folder(folder: Path) -> None:
