@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 import pytest
 
+from rille.bundle import install, load_bundle, roll_back
+
 Run = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -297,6 +299,43 @@ def test_a_run_that_does_not_end_is_killed(tmp_path: Path, start: Run) -> None:
     run.communicate(timeout=60)
     assert 0.3 < time.monotonic() - began < 5 and run.returncode == 0
     assert events(out)[-1] == "CHILD_KILLED"
+    check_account(out)
+
+
+def test_a_new_bundle_is_taken_up_without_losing_a_frame(
+    tmp_path: Path, start: Run, spoil: Any
+) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["version"] = "9.9.9"
+
+    out, site = tmp_path / "out", tmp_path / "site"
+    old, new = load_bundle("mars-msl24"), load_bundle(spoil(change))
+    install(old, site, lambda slot: None)
+    run = start("--supervised", "--set", f"classify.bundle={site}")
+    until(serving(out, 0, 5))
+    install(new, site, lambda slot: None)
+    run.send_signal(signal.SIGHUP)
+
+    def flown() -> list[str]:
+        return [r["bundles"]["classify"] for r in results(out, 0) if r["state"] in ("ok", "late")]
+
+    until(lambda: flown()[-1] == new.digest)
+    model = site / "a" / "model.int8.tflite"  # where the next one will fly from, damaged
+    roll_back(site, lambda slot: None)
+    model.write_bytes(model.read_bytes()[:-1])
+    run.send_signal(signal.SIGHUP)
+    before = len(flown())
+    until(lambda: len(flown()) > before + 20)
+    run.send_signal(signal.SIGTERM)
+    _, words = run.communicate(timeout=60)
+    assert run.returncode == 0 and state(out)["restarts"] == 0
+    digests = flown()
+    change_at = digests.index(new.digest)
+    assert set(digests[:change_at]) == {old.digest} and set(digests[change_at:]) == {new.digest}
+    records = results(out, 0)
+    assert [record["frame"] for record in records] == list(range(len(records)))
+    assert not any(record["state"] == "failed" for record in records)
+    assert "9.9.9 flies from now on" in words and "the old one goes on flying" in words
     check_account(out)
 
 

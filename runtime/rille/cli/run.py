@@ -16,13 +16,12 @@ import cv2
 import numpy as np
 
 import rille
-from rille.bundle import Bundle, load_bundle, read_public_key
+from rille.cli.reload import find_bundle, load_network, reload_on_hangup
 from rille.cli.run_options import read_run_options
 from rille.cli.supervision import supervision
-from rille.config import NETWORKS, RunConfig, StageConfig, read_config
+from rille.config import NETWORKS, RunConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
 from rille.files import sink_error, write_whole
-from rille.network import Network
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
 from rille.report import RunRecord, write_report
@@ -47,6 +46,7 @@ def main(arguments: list[str]) -> int:
         pipeline = stack.enter_context(_pipeline(config))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
         interrupted = stack.enter_context(_signals(pipeline))
+        stack.enter_context(reload_on_hangup(config, pipeline, beats.supervised))
         record = RunRecord()
         sinks = _sinks(config, folder, source)
         if config.output.report:
@@ -113,7 +113,7 @@ def _make_folder(folder: Path) -> None:
 
 def _pipeline(config: RunConfig) -> Pipeline:
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
-    bundles = {name: _bundle(config, stage) for name, stage in stages.items() if stage.bundle}
+    bundles = {name: find_bundle(config, stage) for name, stage in stages.items() if stage.bundle}
     plan = plan_for(
         bundles,
         backend=config.engine.backend,
@@ -121,12 +121,7 @@ def _pipeline(config: RunConfig) -> Pipeline:
         parallel=NETWORKS[config.engine.networks],
     )
     networks = {
-        name: Network.load(
-            bundle,
-            variant=stages[name].variant or None,
-            backend=config.engine.backend,
-            threads=plan.threads,
-        )
+        name: load_network(config, stages[name], bundle, plan.threads)
         for name, bundle in bundles.items()
     }
     return Pipeline(
@@ -137,10 +132,6 @@ def _pipeline(config: RunConfig) -> Pipeline:
         budget=config.budget,
         check_every=config.engine.check_every,
     )
-
-
-def _bundle(config: RunConfig, stage: StageConfig) -> Bundle:
-    return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
 
 
 def _sinks(config: RunConfig, folder: Path, source: Source) -> list[Sink]:

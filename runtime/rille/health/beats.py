@@ -69,11 +69,16 @@ class Heartbeats:
     """The signs of life of one run; written by it, read by its parent.
 
     A heartbeat is due from `beat` to `rest`: who waits for nothing need not give signs. It never
-    blocks and costs about a microsecond. Made by `create` or `inherited`.
+    blocks and costs some microseconds. Made by `create` or `inherited`.
+
+    Attributes:
+        file: descriptor of the memory.
+        supervised: whether this is the memory of a supervisor, seen from the run.
     """
 
     def __init__(self, file: int) -> None:
         self.file = file
+        self.supervised = False
         self._memory = mmap.mmap(file, _BYTES)
         self._words = memoryview(self._memory).cast("q")
         self._places: dict[str, int] = {}
@@ -106,6 +111,7 @@ class Heartbeats:
             found = None
         if found is None or found._words[0] != _MAGIC:
             raise ConfigError(f"{VARIABLE}={text[:20]}: is no supervisor's memory; unset it")
+        found.supervised = True
         return found
 
     def close(self) -> None:
