@@ -46,7 +46,7 @@ class BundleSwapper:
     Args:
         stages: stage name -> how its bundle is found; those that cannot change are left out.
         swap: called with stage name and network when one is ready, in the swapper's thread; takes
-            the network over.
+            the network over, or raises a `RilleError`.
         events: told of BUNDLE_SWAPPED, BUNDLE_REFUSED and BUNDLE_UNCHANGED.
     """
 
@@ -92,14 +92,21 @@ class BundleSwapper:
             if bundle.digest == self._flying[stage]:
                 self._events.emit("BUNDLE_UNCHANGED", f"{stage}: {what} flies already", **about)
                 return
-            network = _ready(renewal, bundle)
+            self._hand_over(stage, _ready(renewal, bundle))
         except (RilleError, OSError, MemoryError) as wrong:
             text = f"{stage}: {str(wrong) or type(wrong).__name__}; the old one goes on flying"
             self._events.emit("BUNDLE_REFUSED", text, stage=stage)
             return
-        self._swap(stage, network)
         self._flying[stage] = bundle.digest
         self._events.emit("BUNDLE_SWAPPED", f"{stage}: {what} flies from now on", **about)
+
+    def _hand_over(self, stage: str, network: Network) -> None:
+        """Let a network fly; one that is refused is freed."""
+        try:
+            self._swap(stage, network)
+        except RilleError:
+            network.close()
+            raise
 
     def __enter__(self) -> BundleSwapper:
         self._thread.start()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rille.bundle import Bundle, install, load_bundle
+from rille.errors import ConfigError, InferenceError
 from rille.events import Event, EventLog
 from rille.network import Network
 from rille.swap import BundleSwapper, Renewal
@@ -137,6 +138,22 @@ def test_too_little_memory_keeps_the_old_one(site: Path, spoil: Any) -> None:
     with flight.swapper:
         event = flight.ask()
     assert event.id == "BUNDLE_REFUSED" and "MemoryError" in event.text
+
+
+def test_what_the_pipeline_refuses_is_freed(site: Path, spoil: Any) -> None:
+    def refuse(stage: str, network: Network) -> None:
+        taken.append(network)
+        raise ConfigError("other labels")
+
+    taken: list[Network] = []
+    flight = Flight(site)
+    flight.swapper = BundleSwapper(flight.swapper._stages, refuse, flight.events)
+    install(newer(spoil), site, lambda slot: None)
+    with flight.swapper:
+        event = flight.ask()
+    assert event.id == "BUNDLE_REFUSED" and "other labels" in event.text
+    with pytest.raises(InferenceError):
+        taken[0].self_test()
 
 
 def test_no_stage_can_change() -> None:
