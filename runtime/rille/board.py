@@ -1,4 +1,4 @@
-"""What this machine is: board, operating system, cameras, temperature, throttling.
+"""What this machine is: board, operating system, cameras.
 
 Everything is read below a root folder, so that it can be tried without the board.
 """
@@ -22,14 +22,12 @@ class Board:
         jetpack: release of NVIDIA's system ("R36.4.0"); "" elsewhere.
         cameras: URIs of the V4L2 devices that are here, with their names.
         tools: scheme -> program that its cameras need, where it is installed.
-        celsius: the hottest thermal zone, or None.
     """
 
     model: str
     jetpack: str
     cameras: tuple[tuple[str, str], ...]
     tools: dict[str, str]
-    celsius: float | None
 
 
 def look_at_board(root: Path = Path("/")) -> Board:
@@ -46,14 +44,7 @@ def look_at_board(root: Path = Path("/")) -> Board:
             for device in sorted((root / "sys/class/video4linux").glob("video*"))
         ),
         tools={scheme: tool for scheme, tool in _TOOLS.items() if shutil.which(tool)},
-        celsius=max(_temperatures(root), default=None),
     )
-
-
-def _temperatures(root: Path) -> list[float]:
-    """Return the degrees of the thermal zones that give sensible ones."""
-    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
-    return [celsius for zone in zones if (celsius := celsius_in(zone)) is not None]
 
 
 def celsius_in(path: Path) -> float | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rille.board import Board
+from rille.cli.board_check import missing_tools, strain_facts, strain_troubles
 from rille.events import EventLog
 from rille.strain import Strain, ask_firmware, read_strain
 from rille.strain_watch import StrainWatch
@@ -45,6 +47,7 @@ def test_the_zone_nearest_to_its_trip_point_counts(tmp_path: Path) -> None:
 def test_the_hottest_zone_where_none_has_a_trip_point(tmp_path: Path) -> None:
     zone(tmp_path, 0, "41000")
     zone(tmp_path, 1, "52000", critical="105000")
+    zone(tmp_path, 2, "hot")
     strain = strain_of(tmp_path)
     assert (strain.celsius, strain.trip_celsius) == (52.0, None)
 
@@ -247,3 +250,50 @@ def test_limits_that_make_no_sense() -> None:
         StrainWatch(EventLog(), max_watt=0)
     with pytest.raises(ValueError, match="every_s"):
         StrainWatch(EventLog(), every_s=0)
+
+
+def test_the_doctor_says_what_to_mend() -> None:
+    well = Strain(celsius=50, trip_celsius=95, cpu_share=1.0, power_w=5.04)
+    assert strain_troubles(well) == [] == strain_troubles(Strain())
+    assert dict(strain_facts(well)) == {
+        "temperature": "50 C, slowed down at 95 C",
+        "throttled": "nothing reported",
+        "cpu quota": "none",
+        "power": "5.0 W",
+    }
+    assert dict(strain_facts(Strain())) == {
+        "temperature": "unknown",
+        "throttled": "nothing reported",
+        "cpu quota": "unknown",
+        "power": "unknown",
+    }
+    ill = Strain(
+        celsius=91,
+        trip_celsius=95,
+        throttled=("under-voltage", "throttled"),
+        throttled_before=("under-voltage",),
+        cpu_share=0.2 / CORES,
+    )
+    supply, cooling, heat, quota = strain_troubles(ill)
+    assert supply == "throttled: under-voltage: use a better power supply and a shorter cable"
+    assert "cool" in cooling and "95 C" in heat and "CPUQuota=" in quota
+    facts = dict(strain_facts(ill))
+    assert facts["throttled"].endswith("(since it was switched on: under-voltage)")
+    assert facts["cpu quota"] == f"0.2 of {CORES} cores' time"
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "package"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0", {}, "rpicam-apps"),
+        ("NVIDIA Jetson Orin Nano Developer Kit", {}, "gstreamer1.0-tools"),
+        ("Raspberry Pi 5 Model B Rev 1.0", {"libcamera": "rpicam-vid"}, None),
+        ("", {}, None),
+    ],
+)
+def test_a_vendors_program_that_is_missing(
+    model: str, tools: dict[str, str], package: str | None
+) -> None:
+    board = Board(model=model, jetpack="", cameras=(), tools=tools)
+    advice = missing_tools(board)
+    assert (len(advice) == 1 and package in advice[0]) if package else not advice

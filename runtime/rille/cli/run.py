@@ -21,6 +21,7 @@ from rille.cli.run_options import read_run_options
 from rille.cli.supervision import supervision
 from rille.config import NETWORKS, RunConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
+from rille.events import EventLog
 from rille.files import sink_error, write_whole
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
@@ -31,6 +32,7 @@ from rille.sinks.console import Console
 from rille.sinks.video import AnnotatedVideo
 from rille.sources import Source, open_source
 from rille.sources.watched import WatchedSource
+from rille.strain_watch import StrainWatch
 
 
 def main(arguments: list[str]) -> int:
@@ -43,7 +45,9 @@ def main(arguments: list[str]) -> int:
         beats = stack.enter_context(supervision())
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
-        pipeline = stack.enter_context(_pipeline(config))
+        events = EventLog()
+        strain = stack.enter_context(StrainWatch(events))
+        pipeline = stack.enter_context(_pipeline(config, events, strain))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
         interrupted = stack.enter_context(_signals(pipeline))
         stack.enter_context(reload_on_hangup(config, pipeline, beats.supervised))
@@ -111,7 +115,7 @@ def _make_folder(folder: Path) -> None:
         raise sink_error(folder, wrong) from None
 
 
-def _pipeline(config: RunConfig) -> Pipeline:
+def _pipeline(config: RunConfig, events: EventLog, strain: StrainWatch) -> Pipeline:
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
     bundles = {name: find_bundle(config, stage) for name, stage in stages.items() if stage.bundle}
     plan = plan_for(
@@ -131,6 +135,8 @@ def _pipeline(config: RunConfig) -> Pipeline:
         parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,
+        events=events,
+        strain=lambda: strain.reason,
     )
 
 
