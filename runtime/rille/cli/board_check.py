@@ -56,8 +56,8 @@ def strain_troubles(strain: Strain) -> list[str]:
     allowed = (strain.cpu_share or 1.0) * len(os.sched_getaffinity(0))
     if strain.cpu_share is not None and allowed < 1.0:
         troubles.append(
-            f"cpu quota: {allowed:.2g} of a core: networks are stopped in the middle when it is used "
-            "up; allow a core at least (systemd: CPUQuota=, docker: --cpus)"
+            f"cpu quota: {allowed:.2g} of a core: when it is used up, networks are stopped in the "
+            "middle; allow a core at least (systemd: CPUQuota=, docker: --cpus)"
         )
     return troubles
 
