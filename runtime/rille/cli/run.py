@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         stack.callback(fan.close)
         interrupted = stack.enter_context(_signals(pipeline, fan))
         stack.enter_context(reload_on_hangup(config, pipeline, beats.supervised))
-        add_sinks(fan, config, folder, source, pipeline, record)
+        add_sinks(fan, config, folder, source, pipeline, record, beats)
         beats.run()
         problem = _stream(pipeline, source, fan, beats, config.output.limit)
         beats.finish()
@@ -164,7 +164,7 @@ def _stream(
         with SourceFollower(source, events):
             for result in results:
                 fan.write(result)
-                beats.ended(result.state.value)
+                beats.published()
                 if limit and pipeline.stats.totals.captured >= limit:
                     pipeline.stop()
     except RilleError as wrong:

@@ -83,6 +83,7 @@ class Heartbeats:
         self._words = memoryview(self._memory).cast("q")
         self._places: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._published = 0
 
     @classmethod
     def create(cls) -> Heartbeats:
@@ -159,18 +160,23 @@ class Heartbeats:
         return bool(self._words[_RUNNING])
 
     def captured(self, count: int) -> None:
-        """Say how many frames were captured so far; work is due while some have not ended."""
+        """Say how many frames were captured so far; work is due while some are not published."""
         with self._lock:
-            idle = not self.account().lost
+            idle = self._published >= self._words[_CAPTURED]
             self._words[_CAPTURED] = count
-            if idle and self.account().lost:
+            if idle and count > self._published:
                 self.beat("work")
 
+    def published(self) -> None:
+        """Say that the work on a frame has come to its end, whatever that is."""
+        with self._lock:
+            self._published += 1
+            self._sign("work", due=self._words[_CAPTURED] > self._published)
+
     def ended(self, state: str) -> None:
-        """Say that a frame has ended in a state and every sink has taken its result."""
+        """Count a frame that ended in a state and whose result was written."""
         with self._lock:
             self._words[_FIRST_STATE + _STATES.index(state)] += 1
-            self._sign("work", due=bool(self.account().lost))
 
     def account(self) -> FrameAccount:
         """Return the account at this moment."""
