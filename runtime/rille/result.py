@@ -198,6 +198,8 @@ class Result:
             record["size_px"] = [self.frame.width, self.frame.height]
             if self.frame.source_ns is not None:
                 record["source_ns"] = self.frame.source_ns
+            if self.frame.vehicle is not None:
+                record["vehicle"] = self.frame.vehicle.to_json()
         c, s = self.classification, self.segmentation
         if c is not None:
             record["classification"] = {
