@@ -66,6 +66,10 @@ KINDS: Mapping[str, Kind] = {
     "HEARTBEAT_LATE": Kind(60, Severity.WARNING_HI),
     "CHILD_RESTARTED": Kind(61, Severity.WARNING_HI),
     "SAFE_MODE": Kind(62, Severity.FATAL),
+    "SUN_INFERRED": Kind(70, Severity.WARNING_LO),
+    "SUN_CONTRADICTED": Kind(71, Severity.WARNING_HI),
+    "SUN_CONFIRMED": Kind(72, Severity.ACTIVITY_HI),
+    "OUTPUT_STUCK": Kind(73, Severity.WARNING_HI),
 }
 """Every event id there is; numbers are never given anew."""
 
