@@ -99,9 +99,14 @@ class ShmWriter:
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         size = HEAD_BYTES + self._slots * (HEAD_BYTES + self._room)
         try:
-            with partial.open("w+b") as file:
-                os.posix_fallocate(file.fileno(), 0, size)  # full memory is told now, not by SIGBUS
-                memory = mmap.mmap(file.fileno(), size)
+            partial.unlink(missing_ok=True)
+            # Anybody may write in this folder: a link that waits under this name is not followed.
+            made = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            try:
+                os.posix_fallocate(made, 0, size)  # full memory is told now, not by SIGBUS later
+                memory = mmap.mmap(made, size)
+            finally:
+                os.close(made)
             _HEAD.pack_into(memory, 0, _MAGIC, VERSION, self._slots, self._room, 0)
             partial.replace(self.path)
         except OSError as wrong:

@@ -68,8 +68,8 @@ class VehicleFeed:
                 datagram, sender = self._socket.recvfrom(LARGEST + 1)
             except TimeoutError:
                 continue
-            except OSError:  # of an earlier answer; the next call waits again
-                self.ignored += 1
+            except OSError:  # the network is down; it may return
+                self._stop.wait(_WAIT_S)
                 continue
             now = time.monotonic_ns()
             vehicle = None

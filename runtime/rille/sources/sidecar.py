@@ -47,7 +47,7 @@ class Sidecar:
         self._by_name: dict[str, Vehicle] = {}
         self._by_index: dict[int, Vehicle] = {}
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8-sig", newline="") as file:
                 rows = self._csv(file) if path.suffix.lower() == ".csv" else self._jsonl(file)
                 for where, row in rows:
                     self._add(where, row)
