@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import struct
@@ -218,6 +219,18 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         writer.write(picture(1))
 
 
+def test_a_link_that_waits_under_the_rings_name_is_not_followed(tmp_path: Path) -> None:
+    """Anybody may write in /dev/shm."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"kept")
+    for name in ("rille-cam", f".rille-cam.{os.getpid()}"):
+        (tmp_path / name).symlink_to(precious)
+    with ShmWriter("cam", 100, folder=tmp_path) as writer:
+        writer.write(np.zeros((5, 5), np.uint8))
+        assert not writer.path.is_symlink()
+    assert precious.read_bytes() == b"kept"
+
+
 def test_shared_memory_is_a_camera_that_may_start_anew(ring_name: str) -> None:
     with open_source(f"shm://{ring_name}?fps=50") as camera:
         for first in (0, 100):
@@ -263,7 +276,7 @@ def test_damaged_frames_fail_and_the_account_holds(ring_name: str, mars_bundle: 
         ShmWriter(ring_name, HEIGHT * WIDTH) as writer,
         open_source(f"shm://{ring_name}?fps=50") as camera,
         Pipeline(classify=mars_bundle, budget=Budget(frame_ms=2000)) as pipeline,
-        Player(give),
+        Player(give, period_s=0.04),
     ):
         seen = []
         for result in pipeline.stream(camera, losses=True):

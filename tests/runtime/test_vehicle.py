@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -260,6 +261,29 @@ def test_a_source_with_a_feed(image_folder: Path, free_port: int, send: Send) ->
         assert second is not None and second.vehicle == Vehicle(sun_azimuth_deg=33.0)
     with open_source(uri):  # the port is free again
         pass
+
+
+def test_a_run_counts_what_its_feed_heard(
+    rille: Callable[..., int], image_folder: Path, free_port: int, send: Send, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as vehicle:
+        stop = threading.Event()
+
+        def talk() -> None:
+            while not stop.wait(0.01):
+                vehicle.sendto(b'{"sun_azimuth_deg": 33}', ("127.0.0.1", free_port))
+                vehicle.sendto(b"junk", ("127.0.0.1", free_port))
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        uri = f"images://{image_folder}?fps=10&vehicle=udp://127.0.0.1:{free_port}"
+        assert rille("run", "--source", uri, "--out", tmp_path / "out") == 0
+        stop.set()
+        thread.join()
+    counts = json.loads((tmp_path / "out" / "summary.json").read_text())["vehicle_feed"]
+    assert counts["heard"] > 2 and counts["ignored"] > 2
+    lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["vehicle"] == {"sun_azimuth_deg": 33.0}
 
 
 def test_a_flood_is_not_read_faster_than_it_may_cost(free_port: int, send: Send) -> None:

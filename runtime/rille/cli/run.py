@@ -76,6 +76,8 @@ def _complete(
         "golden_checks": watch.checks,
         "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
     }
+    if source.feed is not None:
+        summary["vehicle_feed"] = {"heard": source.feed.heard, "ignored": source.feed.ignored}
     write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if config.output.report:
         write_report(
