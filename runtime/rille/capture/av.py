@@ -53,7 +53,10 @@ def read(uri: SourceUri) -> Iterator[Shot]:
             stream.thread_type = "NONE"
             for frame in container.decode(stream):
                 stamp = None if frame.time is None else int(frame.time * 1e9)
-                yield Shot(frame.to_ndarray(format="rgb24"), stamp)
+                if frame.is_corrupt:  # the decoder saw that packets are missing
+                    yield Shot(None, stamp, fault="a part of it never came")
+                else:
+                    yield Shot(frame.to_ndarray(format="rgb24"), stamp)
     except av.FFmpegError as wrong:
         raise SourceError(f"{uri.shown}: {_reason(wrong)}") from None
 
