@@ -107,6 +107,10 @@ class SafeModeError(RilleError):
     exit_code = 5
 
 
+class OutputStuckError(InferenceError):
+    """A network gives outputs that cannot be answers: constant, or the same for every picture."""
+
+
 def nearest(word: str, known: list[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known word, or an empty string.
 

@@ -69,6 +69,10 @@ KINDS: Mapping[str, Kind] = {
     "SAFE_MODE": Kind(62, Severity.FATAL),
     "NOTIFY_UNREACHABLE": Kind(63, Severity.WARNING_LO),
     "CHILD_KILLED": Kind(64, Severity.WARNING_HI),
+    "SUN_INFERRED": Kind(70, Severity.WARNING_LO),
+    "SUN_CONTRADICTED": Kind(71, Severity.WARNING_HI),
+    "SUN_CONFIRMED": Kind(72, Severity.ACTIVITY_HI),
+    "OUTPUT_STUCK": Kind(73, Severity.WARNING_HI),
 }
 """Every event id there is; numbers are never given anew."""
 

@@ -205,7 +205,7 @@ def test_leaving_the_loop_early_accounts_for_what_is_in_hand() -> None:
 def test_an_interrupt_inside_a_stage_still_accounts_for_the_frame() -> None:
     pipeline = Pipeline(segment=network("segmentation", [0.0]), budget=Budget(frame_ms=1000))
 
-    def interrupted(pixels: Any) -> Any:
+    def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
     pipeline.networks["segment"].run = interrupted  # type: ignore[method-assign]

@@ -234,7 +234,7 @@ def test_an_interrupt_waits_for_the_other_network() -> None:
         parallel=True,
     )
 
-    def interrupted(pixels: Any) -> Any:
+    def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
     pipeline.networks["segment"].run = interrupted  # type: ignore[method-assign]

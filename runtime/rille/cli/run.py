@@ -96,6 +96,8 @@ def _complete(
         "events": dict(events.counts),
         "sinks": {name: counts.to_json() for name, counts in fan.counts().items()},
     }
+    if source.feed is not None:
+        summary["vehicle_feed"] = {"heard": source.feed.heard, "ignored": source.feed.ignored}
     write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if config.output.report:
         write_report(
