@@ -176,4 +176,5 @@ def turn_for(light: str, azimuth_deg: float, before: Turn | None = None) -> Turn
     for turn in turns:
         if turn == before and abs(turn.off_deg or 0.0) <= 45.0 + _HOLD_DEG:
             return turn
-    return min(turns, key=lambda turn: abs(turn.off_deg or 0.0))
+    # Rounded: of two that are as good, the first, which leaves the image as it is.
+    return min(turns, key=lambda turn: round(abs(turn.off_deg or 0.0), 6))

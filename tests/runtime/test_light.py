@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rille.budget import Budget
 from rille.bundle import Bundle
 from rille.bundle.manifest import parse_manifest
 from rille.ellipse import Ellipse, draw_ellipses
@@ -24,6 +25,7 @@ from rille.errors import ManifestError
 from rille.events import EventLog
 from rille.light import AZIMUTHS_DEG, Turn, turn_for, wrapped
 from rille.network import Network
+from rille.pipeline import Pipeline
 from rille.preprocess.ops import Letterbox, Resize
 from rille.result import Feature, Segmentation
 from rille.sources import open_source
@@ -322,7 +324,8 @@ def test_empty_frames_tell_nothing() -> None:
 
 def test_a_manifest_may_name_its_light(craters_bundle: Bundle) -> None:
     manifest = craters_bundle.manifest
-    assert manifest.light == "" and '"light"' not in manifest.to_json()
+    assert manifest.light == "horizontal"
+    assert '"light"' not in replace(manifest, light="").to_json()
     text = replace(manifest, light="left").to_json().encode()
     assert parse_manifest(text, "manifest").light == "left"
     table = json.loads(text)
@@ -330,6 +333,32 @@ def test_a_manifest_may_name_its_light(craters_bundle: Bundle) -> None:
         table["light"] = light
         with pytest.raises(ManifestError, match="light"):
             parse_manifest(json.dumps(table).encode(), "manifest")
+
+
+def test_a_pipeline_turns_frames_for_the_light(craters_bundle: Bundle) -> None:
+    """Told or not, the Sun below the picture does not keep craters from being found."""
+    found: dict[str, list[int]] = {}
+    for known in ("1", "0"):
+        with (
+            open_source(f"sim://moon?frames=14&realtime=0&sun_azimuth_deg=90&vehicle={known}") as s,
+            Pipeline(segment=craters_bundle, budget=Budget(frame_ms=60_000)) as pipeline,
+        ):
+            results = list(pipeline.stream(s))
+        turns = [r.segmentation.turned for r in results if r.segmentation is not None]
+        found[known] = [len(r.features) for r in results]
+        assert all(turns) if known == "1" else (not turns[0] and turns[-1])
+        assert all((INFERRED in r.quality) == (known == "0") for r in results)
+        # A replay looks again where the live run did, and so turns the same frames.
+        with (
+            open_source(f"sim://moon?frames=14&realtime=0&sun_azimuth_deg=90&vehicle={known}") as s,
+            Pipeline(segment=craters_bundle, budget=Budget(frame_ms=60_000)) as again,
+        ):
+            for frame, result in zip(s, results, strict=True):
+                frame = replace(frame, captured_ns=result.captured_ns)
+                replayed = again.replay(frame, result.readings_ns)
+                assert replayed.features == result.features
+                assert replayed.quality == result.quality
+    assert sum(found["0"][-3:]) == sum(found["1"][-3:]) > 2 * sum(found["0"][:3])
 
 
 def test_moon_craters_needs_the_sun_on_the_left_or_the_right(craters_bundle: Bundle) -> None:
@@ -359,3 +388,9 @@ def test_moon_craters_needs_the_sun_on_the_left_or_the_right(craters_bundle: Bun
     network.close()
     assert np.mean(overlaps["as it is"]) < 0.25 and np.mean(overlaps["turned"]) > 0.35
     assert np.mean(overlaps["inferred"][-4:]) > 0.35
+
+
+@given(st.floats(-720, 720))
+def test_an_image_is_left_alone_where_that_is_as_good(azimuth: float) -> None:
+    """A network that had its light from both sides gains nothing from a mirror."""
+    assert not turn_for("horizontal", azimuth).mirrored
