@@ -1,0 +1,61 @@
+"""A run that goes on and on: memory, threads and open files stay as they are.
+
+RILLE_SOAK_FRAMES=100000 makes it a long one (about six minutes).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rille.budget import Budget
+from rille.bundle import load_bundle
+from rille.events import EventLog
+from rille.frame import Frame
+from rille.pipeline import Pipeline
+from rille.sinks import open_sink
+from rille.sinks.fan import SinkFan
+
+FRAMES = int(os.environ.get("RILLE_SOAK_FRAMES", "2000"))
+WARM = max(500, FRAMES // 10)
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_memory_threads_and_files_stay(descent: Any, tmp_path: Path) -> None:
+    events = EventLog()
+    fan = SinkFan(events, lossless=True)
+    fan.add(open_sink(f"jsonl://{tmp_path / 'results.jsonl'}?max_mb=4&keep=2"), "jsonl")
+    fan.add(open_sink("udp://127.0.0.1:9"), "udp")
+    pictures = [descent.frame(k)[0] for k in range(4)]
+    seen: dict[str, tuple[float, int, int]] = {}
+    with Pipeline(
+        classify=load_bundle("moon-scene"),
+        budget=Budget(frame_ms=60_000),
+        events=events,
+    ) as pipeline:
+        for index in range(FRAMES):
+            frame = Frame(pixels=pictures[index % 4], index=index, captured_ns=time.monotonic_ns())
+            fan.write(pipeline.run(frame))
+            pipeline.worker.check_networks(busy=False)
+            if index in (WARM, FRAMES - 1):
+                gc.collect()
+                when = "warm" if index == WARM else "end"
+                seen[when] = (resident_mb(), threading.active_count(), open_files())
+        t = pipeline.stats.totals
+        assert t.ok == t.captured == FRAMES
+    fan.close()
+    warm, end = seen["warm"], seen["end"]
+    assert end[1:] == warm[1:]
+    assert end[0] - warm[0] < 1.0, f"{warm[0]:.2f} to {end[0]:.2f} MB in {FRAMES - WARM} frames"
