@@ -14,6 +14,7 @@ SINKS = Registry(
     group="rille.sinks",
     known={
         "jsonl": "rille.sinks.jsonl:JsonLines",
+        "mcap": "rille.sinks.mcap:RecordingSink",
         "video": "rille.sinks.video:AnnotatedVideo",
     },
 )
