@@ -9,7 +9,7 @@ import platform
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 
@@ -18,13 +18,14 @@ import numpy as np
 
 import rille
 from rille.bundle import load_bundle, read_public_key
-from rille.config import RunConfig, StageConfig, read_config
+from rille.config import RunConfig, SourceConfig, StageConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
 from rille.files import sink_error, write_whole
 from rille.network import Network
 from rille.pipeline import Pipeline, default_threads
+from rille.recording.facts import RunFacts
 from rille.report import RunRecord, write_report
-from rille.sinks import Sink, open_sink
+from rille.sinks import KeepsRun, Sink, open_sink
 from rille.sinks.console import Console
 from rille.sinks.video import AnnotatedVideo
 from rille.sources import Source, open_source
@@ -32,17 +33,27 @@ from rille.sources import Source, open_source
 
 def main(arguments: list[str]) -> int:
     """Run `rille run`; see `rille run --help`."""
-    config = _configure(arguments)
+    words = "Stream frames through the networks and write results, video and report."
+    return run(configure(parser("run", words).parse_args(arguments)))
+
+
+def run(config: RunConfig) -> int:
+    """Stream frames as the configuration says; return the exit code.
+
+    Raises:
+        RilleError: what ended the run; what it wrote until then is there.
+    """
     folder = Path(config.output.folder)
     _make_folder(folder)
     with contextlib.ExitStack() as stack:
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
-        pipeline = stack.enter_context(_pipeline(config))
+        pipeline = stack.enter_context(build_pipeline(config))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
         interrupted = stack.enter_context(_signals(pipeline))
         record = RunRecord()
         sinks = _sinks(config, folder, source)
+        _introduce(sinks, _facts(config, pipeline, source))
         if config.output.report:
             sinks.append(record)
         console = Console(pipeline.stats, source.length)
@@ -88,10 +99,11 @@ def _complete(
         )
 
 
-def _configure(arguments: list[str]) -> RunConfig:
+def parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """Return the parser of a verb that runs a pipeline; `configure` takes what it gives."""
     parser = argparse.ArgumentParser(
-        prog="rille run",
-        description="Stream frames through the networks and write results, video and report.",
+        prog=f"rille {verb}",
+        description=description,
         epilog="Everything in the configuration can be set: --set budget.frame_ms=40 "
         "--set segment.bundle=path/to/bundle --set output.video=false",
     )
@@ -100,7 +112,15 @@ def _configure(arguments: list[str]) -> RunConfig:
     parser.add_argument("--out", metavar="DIR", help="folder for the outputs (default: out/run)")
     parser.add_argument("--budget-ms", type=float, metavar="MS", help="deadline from capture")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def configure(options: argparse.Namespace) -> RunConfig:
+    """Resolve the configuration from the file and the options.
+
+    Raises:
+        ConfigError: a key or value does not fit.
+    """
     settings = list(options.settings)
     if options.source is not None:
         settings.append(f"source.uri={json.dumps(options.source)}")
@@ -124,7 +144,37 @@ def _make_folder(folder: Path) -> None:
         raise sink_error(folder, wrong) from None
 
 
-def _pipeline(config: RunConfig) -> Pipeline:
+def _introduce(sinks: list[Sink], facts: RunFacts) -> None:
+    """Tell the run to those sinks that keep it."""
+    for sink in sinks:
+        if isinstance(sink, KeepsRun):
+            sink.about(facts)
+
+
+def _facts(config: RunConfig, pipeline: Pipeline, source: Source) -> RunFacts:
+    # A recording travels further than the folder of a run: no password in it.
+    shown = replace(config, source=SourceConfig(uri=source.uri.shown))
+    return RunFacts(
+        config=shown.to_toml(),
+        source=source.describe(),
+        versions=_versions(pipeline),
+        bundles={name: _bundle_facts(network) for name, network in pipeline.networks.items()},
+    )
+
+
+def _bundle_facts(network: Network) -> dict[str, str]:
+    return {
+        "name": network.contract.name,
+        "version": network.contract.version,
+        "digest": network.bundle.digest if network.bundle else "",
+        "file": network.variant.file,
+        "engine": network.backend.name,
+        "threads": str(network.backend.threads),
+    }
+
+
+def build_pipeline(config: RunConfig) -> Pipeline:
+    """Load the networks that a configuration names; see `Pipeline`."""
     return Pipeline(
         classify=_network(config, config.classify),
         segment=_network(config, config.segment),
@@ -227,7 +277,14 @@ def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleEr
             f"answers to the last {rebuild.suspect} before that ({rebuild.reason})",
             file=sys.stderr,
         )
-    names = ("results.jsonl", "annotated.mp4", "report.html", "run.toml", "summary.json")
+    names = (
+        "results.jsonl",
+        "run.mcap",
+        "annotated.mp4",
+        "report.html",
+        "run.toml",
+        "summary.json",
+    )
     found = [name for name in names if (folder / name).is_file()]
     verb = "incomplete run; wrote" if problem else "wrote"
     print(f"{verb} {', '.join(found)} in {folder}", file=sys.stderr)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rille.errors import ConfigError
 from rille.registry import Registry
 from rille.result import Result
+
+if TYPE_CHECKING:
+    from rille.recording.facts import RunFacts
 
 SINKS = Registry(
     kind="sink scheme",
@@ -36,6 +39,19 @@ class Sink(Protocol):
 
         Raises:
             SinkError: it cannot be completed.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsRun(Protocol):
+    """A sink that also keeps what is known of the run."""
+
+    def about(self, facts: RunFacts) -> None:
+        """Take it, before the first result.
+
+        Raises:
+            SinkError: it cannot be written.
         """
         ...
 
