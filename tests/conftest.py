@@ -20,6 +20,12 @@ from rille.sim import Descent, Scene, build_scene
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what is measured while other tests run out of the user's cache folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Callable[[str], Path]:
     """Return a function that names a real data set, or skips the test saying why."""

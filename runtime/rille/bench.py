@@ -18,6 +18,7 @@ from rille.frame import Frame
 from rille.latency import percentile_interval, summary
 from rille.network import Network
 from rille.pipeline import Pipeline
+from rille.plan import Plan, usable_cores
 from rille.result import Result, State
 from rille.sim import Descent, build_scene
 
@@ -33,28 +34,53 @@ class BenchResult:
     """What a benchmark measured; durations in milliseconds, in the order of the frames.
 
     Attributes:
-        floor: resize, set_tensor, invoke and get_tensor of every network in a plain loop.
+        floors: threads for one inference -> resize, set_tensor, invoke and get_tensor of every
+            network in a plain loop, one after the other.
         pipeline: capture to publication of the same frames through `Pipeline.run`.
         parts: stage and part -> durations.
         misses: frames beyond the budget.
-        threads: threads for one inference.
+        plan: how the pipeline's networks shared the cores.
         machine: processor, cores and engine.
         load_before, load_after: one-minute load averages.
     """
 
-    floor: list[float] = field(repr=False)
+    floors: dict[int, list[float]] = field(repr=False)
     pipeline: list[float] = field(repr=False)
     parts: dict[str, list[float]] = field(repr=False)
     misses: int
-    threads: int
+    plan: Plan
     machine: str
     load_before: float
     load_after: float
 
     @property
+    def floor(self) -> list[float]:
+        """The plain loop with as many threads for one inference as the pipeline has."""
+        return self.floors[self.plan.threads]
+
+    @property
+    def fastest(self) -> int:
+        """The number of threads with which the plain loop is fastest, by its median."""
+        return min(self.floors, key=lambda threads: float(np.median(self.floors[threads])))
+
+    @property
     def ratio(self) -> float:
         """Median of the pipeline over median of the floor."""
-        return float(summary(self.pipeline)["p50"] / summary(self.floor)["p50"])
+        return self._ratio("p50", self.floor)
+
+    def _ratio(self, share: str, floor: list[float]) -> float:
+        return float(summary(self.pipeline)[share] / summary(floor)[share])
+
+    def ratios(self) -> dict[str, float]:
+        """Return what is compared -> pipeline over floor."""
+        best = self.floors[self.fastest]
+        found = {
+            "p50, same threads": self.ratio,
+            f"p50, fastest plain loop ({self.fastest})": self._ratio("p50", best),
+        }
+        if len(self.pipeline) >= 100:
+            found["p99, same threads"] = self._ratio("p99", self.floor)
+        return found
 
     @property
     def p50_interval(self) -> tuple[float, float]:
@@ -68,7 +94,8 @@ class BenchResult:
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Return name -> n, mean and percentiles."""
-        named = {"floor": self.floor, "pipeline": self.pipeline, **self.parts}
+        floors = {f"floor, {n} thread(s)": times for n, times in self.floors.items()}
+        named = {**floors, "pipeline": self.pipeline, **self.parts}
         return {name: summary(values) for name, values in named.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -76,9 +103,11 @@ class BenchResult:
         return {
             "latency_ms": self.rows(),
             "ratio_p50": self.ratio,
+            "ratios": self.ratios(),
             "pipeline_p50_interval_95": self.p50_interval,
             "misses": self.misses,
-            "threads": self.threads,
+            "threads": self.plan.threads,
+            "parallel": self.plan.parallel,
             "short_run": self.short,
             "machine": self.machine,
             "load_before": self.load_before,
@@ -94,17 +123,19 @@ def run_bench(
     warmup: int,
     width: int,
     height: int,
-    threads: int,
+    threads: int | None,
+    parallel: bool | None,
     frame_ms: float,
 ) -> BenchResult:
-    """Measure pipeline and floor on the same frames, taking turns.
+    """Measure pipeline and floors on the same frames, taking turns.
 
     Args:
         classify, segment: the bundles.
         frames: how many frames count.
         warmup: how many come before.
         width, height: size of the simulated frames in pixels.
-        threads: threads for one inference.
+        threads: threads for one inference; None for the plan of `rille.plan`.
+        parallel: whether both networks run at the same time; None likewise.
         frame_ms: budget; nothing is shed unless it is too small.
 
     Raises:
@@ -113,37 +144,60 @@ def run_bench(
     """
     pool = rendered(width, height)
     load_before = os.getloadavg()[0]
-    floor: list[float] = []
     results: list[Result] = []
     with Pipeline(
         classify=classify,
         segment=segment,
         budget=Budget(frame_ms=frame_ms),
         threads=threads,
+        parallel=parallel,
     ) as pipeline:
-        plain = _floor(list(pipeline.networks.values()))
+        floors = _Floors([b for b in (classify, segment) if b is not None], pipeline.plan.threads)
         for index in range(warmup + frames):
             pixels = pool[index % len(pool)]
-            # Taking turns in alternating order, so that neither always finds a warm cache.
-            first = plain(pixels) if index % 2 else 0.0
+            # Taking turns in changing order, so that nobody always finds a warm cache.
+            floors.run(pixels, index, counts=index >= warmup, half=0)
             frame = Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
             result = pipeline.run(frame)
-            second = 0.0 if index % 2 else plain(pixels)
+            floors.run(pixels, index, counts=index >= warmup, half=1)
             if index >= warmup:
-                floor.append(first + second)
                 results.append(replace(result, segmentation=None))  # its mask is not needed
         engine = next(iter(pipeline.networks.values())).backend.name
+        plan = pipeline.plan
     return BenchResult(
-        floor=floor,
+        floors=floors.spent,
         pipeline=[result.age_ms for result in results],
         parts=_parts(results),
         misses=sum(result.state is not State.OK for result in results),
-        threads=threads,
-        machine=f"{processor()}, {len(os.sched_getaffinity(0))} cores, {engine}, "
-        f"{threads} thread(s), frames {width} x {height}",
+        plan=plan,
+        machine=f"{processor()}, {usable_cores()} cores, {engine}, {plan}, "
+        f"frames {width} x {height}",
         load_before=load_before,
         load_after=os.getloadavg()[0],
     )
+
+
+class _Floors:
+    """Plain loops over the networks, one for each number of threads.
+
+    Attributes:
+        spent: threads -> milliseconds of the calls that count.
+    """
+
+    def __init__(self, bundles: list[Bundle], threads: int) -> None:
+        counts = {n for n in (1, 2, 4) if n <= usable_cores()} | {threads}
+        self.spent: dict[int, list[float]] = {n: [] for n in sorted(counts)}
+        self._loops = {
+            n: _floor([Network.load(bundle, threads=n) for bundle in bundles]) for n in self.spent
+        }
+
+    def run(self, pixels: NDArray[np.uint8], turn: int, *, counts: bool, half: int) -> None:
+        """Run those loops whose turn it is in this half of the round."""
+        for place, (n, loop) in enumerate(self._loops.items()):
+            if (turn + place) % 2 == half:
+                spent = loop(pixels)
+                if counts:
+                    self.spent[n].append(spent)
 
 
 def _parts(results: list[Result]) -> dict[str, list[float]]:

@@ -1,13 +1,13 @@
-"""The latency budget of a frame: what still fits, what is shed, and the account of every frame.
+"""The latency budget of a frame, and the account of every frame.
 
 The deadline counts from capture to publication. Before a stage starts, its predicted cost (a high
-quantile of what this device took lately) is held against the time left.
+quantile of what this device took lately, see `rille.cost`) is held against the time left.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 
 from rille.errors import ConfigError
@@ -22,6 +22,8 @@ class Budget:
         frame_ms: age, in milliseconds from capture, at which a result is late; above 0.
         quantile: which quantile of a stage's recent costs predicts the next, 0 to 1.
         margin_ms: kept free for what follows the last stage.
+        keep_up: whether to segment more rarely where frames would get lost otherwise.
+        track: whether features are followed into frames that are not segmented, where that fits.
 
     Raises:
         ConfigError: a number out of range.
@@ -30,6 +32,8 @@ class Budget:
     frame_ms: float = 100.0
     quantile: float = 0.95
     margin_ms: float = 0.5
+    keep_up: bool = False
+    track: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.frame_ms < 1e7:
@@ -41,60 +45,6 @@ class Budget:
             raise ConfigError(f"budget.quantile must be above 0, at most 1, not {self.quantile:g}")
         if not self.margin_ms >= 0:
             raise ConfigError(f"budget.margin_ms must be at least 0, not {self.margin_ms:g}")
-
-
-class CostModel:
-    """Predicts what a stage will cost from what it cost lately, and when to try again.
-
-    A stage that is shed is no longer measured, so a prediction that was once too high would hold
-    for ever. After a number of sheds in a row one trial is admitted; each trial that still does
-    not fit doubles the wait before the next.
-
-    Args:
-        quantile: which quantile of the recent costs is the prediction.
-        window: how many recent costs count.
-        first_wait: sheds before the first trial.
-        longest_wait: most sheds between two trials.
-    """
-
-    def __init__(
-        self, quantile: float, window: int = 64, first_wait: int = 8, longest_wait: int = 512
-    ) -> None:
-        self._costs: deque[float] = deque(maxlen=window)
-        self._quantile = quantile
-        self._first_wait, self._longest_wait = first_wait, longest_wait
-        self._wait, self._sheds = first_wait, 0
-        self._on_trial = False
-
-    @property
-    def predicted_ms(self) -> float:
-        """The predicted cost in milliseconds; 0 while nothing was measured."""
-        if not self._costs:
-            return 0.0
-        ordered = sorted(self._costs)
-        return ordered[min(len(ordered) - 1, int(self._quantile * len(ordered)))]
-
-    def admits(self, left_ms: float) -> bool:
-        """Say whether the stage may start with `left_ms` until the deadline."""
-        if left_ms <= 0:
-            return False
-        if self.predicted_ms <= left_ms:
-            self._on_trial = False
-            return True
-        self._sheds += 1
-        self._on_trial = self._sheds > self._wait
-        return self._on_trial
-
-    def record(self, cost_ms: float, left_ms: float) -> None:
-        """Take note of what the stage cost when it had `left_ms`."""
-        if self._on_trial:
-            fits = cost_ms <= left_ms
-            self._wait = self._first_wait if fits else min(2 * self._wait, self._longest_wait)
-            if fits:
-                # The old costs belong to a load that is gone.
-                self._costs.clear()
-        self._sheds, self._on_trial = 0, False
-        self._costs.append(cost_ms)
 
 
 class Account:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rille.budget import Budget
-from rille.errors import ConfigError
+from rille.errors import ConfigError, nearest
 from rille.schema import build, merge_setting, parse_toml, read_toml, to_toml
 
 DEFAULT_SOURCE = "sim://moon?view=rover&terrain=boulder-field&seed=7&fps=10&frames=150"
+
+NETWORKS = {"auto": None, "sequential": False, "parallel": True}
+"""How `engine.networks` may be set -> whether two networks run at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +55,11 @@ class SegmentConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LighterConfig(StageConfig):
+    """A cheaper network to segment with where the deadline has no room for the other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineConfig:
     """The inference engine.
 
@@ -59,18 +67,25 @@ class EngineConfig:
         backend: "litert", "litert-exact" (the same bits on every machine, far slower),
             "onnxruntime", "tensorrt" or what an installed package adds; empty for the one that
             runs the file format of a bundle's variant.
-        threads: threads for one inference; 0 for one less than the usable cores, 1 to 4.
+        threads: threads for one inference; 0 for what was measured to be fastest here.
+        networks: "auto", "sequential" or "parallel": whether two networks run at the same time.
         check_every: frames between two golden images in flight, which tell whether a network is
             still what was verified; 0 for none.
     """
 
     backend: str = ""
     threads: int = 0
+    networks: str = "auto"
     check_every: int = 250
 
     def __post_init__(self) -> None:
         if not 0 <= self.threads <= 64:
             raise ValueError(f"threads must be from 0 to 64, not {self.threads}")
+        if self.networks not in NETWORKS:
+            raise ValueError(
+                f"networks must be one of {', '.join(NETWORKS)}, not {self.networks!r}"
+                f"{nearest(self.networks, list(NETWORKS))}"
+            )
         if self.check_every < 0:
             raise ValueError(f"check_every must be at least 0, not {self.check_every}")
 
@@ -117,6 +132,7 @@ class RunConfig:
     source: SourceConfig = field(default_factory=SourceConfig)
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
+    lighter: LighterConfig = field(default_factory=LighterConfig)
     budget: Budget = field(default_factory=Budget)
     engine: EngineConfig = field(default_factory=EngineConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)

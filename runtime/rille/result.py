@@ -92,6 +92,21 @@ class Feature:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tracked:
+    """Features of an earlier frame, followed by the motion of the picture; see `rille.tracking`.
+
+    Attributes:
+        features: where they are now, best score first; nothing new is among them.
+        age_frames: frames since they were found.
+        age_ms: milliseconds since the frame was captured that they were found in.
+    """
+
+    features: tuple[Feature, ...]
+    age_frames: int
+    age_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Segmentation:
     """The answer of a segmenter.
 
@@ -136,14 +151,16 @@ class Result:
         level: what was done: "full", or the parts left, or "capture-only".
         classification: None where that stage is absent, was shed or failed.
         segmentation: likewise.
-        shed: stages left out because they were predicted not to fit.
+        tracked: features followed from an earlier frame, where segmentation did not run.
+        shed: stages left out because they were predicted not to fit, or by the operating level.
+        reason: why something was left out, for people; "" where nothing was.
         timings_ms: stage name -> milliseconds.
         cause: why it was dropped.
         error: why it failed.
         bundles: stage name -> digest of the bundle that answered.
         quality: what is wrong with the picture; see `rille.quality`.
-        readings_ns: every reading of the monotonic clock on which a decision about the frame
-            rested, by name.
+        readings_ns: every reading of the monotonic clock, and every other input, on which a
+            decision about the frame rested, by name; `Pipeline.replay` takes them.
     """
 
     frame: Frame | None
@@ -155,7 +172,9 @@ class Result:
     level: str = "capture-only"
     classification: Classification | None = None
     segmentation: Segmentation | None = None
+    tracked: Tracked | None = None
     shed: tuple[str, ...] = ()
+    reason: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     cause: str | None = None
     error: str | None = None
@@ -170,8 +189,9 @@ class Result:
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """The features found; empty where segmentation did not run."""
-        return self.segmentation.features if self.segmentation else ()
+        """The features found, else those followed from an earlier frame, else none."""
+        source = self.segmentation or self.tracked
+        return source.features if source is not None else ()
 
     @property
     def published(self) -> bool:
@@ -195,7 +215,10 @@ class Result:
             "classification": None,
             "segmentation": None,
             "bundles": dict(self.bundles),
+            "readings_ns": dict(self.readings_ns),
         }
+        if self.reason:
+            record["reason"] = self.reason
         if self.cause is not None:
             record["cause"] = self.cause
         if self.error is not None:
@@ -220,5 +243,11 @@ class Result:
                 "coverage": round(s.coverage, 4),
                 "shares": {name: round(share, 4) for name, share in s.shares.items()},
                 "features": [f.to_json() for f in s.features],
+            }
+        if self.tracked is not None:
+            record["tracked"] = {
+                "age_frames": self.tracked.age_frames,
+                "age_ms": round(self.tracked.age_ms, 3),
+                "features": [f.to_json() for f in self.tracked.features],
             }
         return record

@@ -9,6 +9,7 @@ from typing import Any
 
 from rille.budget import Account, Totals
 from rille.latency import LatencyHistogram
+from rille.levels import ORDER
 from rille.result import Result, State
 
 _SHOWN = {0.5: 1, 0.95: 20, 0.99: 100}
@@ -28,6 +29,11 @@ class LevelChange:
     before: str
     after: str
     reason: str
+
+    @property
+    def lowered(self) -> bool:
+        """Whether less is done than before."""
+        return ORDER.index(self.after) > ORDER.index(self.before)
 
 
 class PipelineStats:
@@ -56,22 +62,24 @@ class PipelineStats:
         self.change_count = 0
         self._level: str | None = None
 
-    def end(self, result: Result) -> None:
-        """Count the end of a frame."""
+    def end(self, result: Result) -> LevelChange | None:
+        """Count the end of a frame; return the change of level that it brought, if any."""
         self.account.end(result.state, result.cause, result.shed)
         for name, cost_ms in result.timings_ms.items():
             self.stages.setdefault(name, LatencyHistogram()).add(cost_ms)
         if not result.published:
-            return
+            return None
         self.age.add(result.age_ms)
         self.levels[result.level] += 1
         self.quality.update(result.quality)
-        if self._level is not None and result.level != self._level:
-            self.change_count += 1
-            if len(self.changes) < self.MAX_CHANGES:
-                reason = f"shed {', '.join(result.shed)}" if result.shed else "fits again"
-                self.changes.append(LevelChange(result.index, self._level, result.level, reason))
-        self._level = result.level
+        before, self._level = self._level, result.level
+        if before is None or result.level == before:
+            return None
+        change = LevelChange(result.index, before, result.level, result.reason or "fits again")
+        self.change_count += 1
+        if len(self.changes) < self.MAX_CHANGES:
+            self.changes.append(change)
+        return change
 
     @property
     def totals(self) -> Totals:

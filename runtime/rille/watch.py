@@ -59,6 +59,14 @@ class GoldenWatch:
         self.checks = 0
         self.rebuilds: list[Rebuild] = []
 
+    def after_swap(self, networks: Mapping[str, Network]) -> GoldenWatch:
+        """Return a watch over other networks that goes on counting where this one is."""
+        watch = GoldenWatch(networks, self._every)
+        watch._frames, watch._since = self._frames, self._since
+        watch._good = dict.fromkeys(networks, self._frames)
+        watch.checks, watch.rebuilds = self.checks, self.rebuilds
+        return watch
+
     def frame(self) -> None:
         """Count a frame that was worked on."""
         self._frames += 1

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rille.budget import Account, Budget, CostModel
+from rille.budget import Account, Budget
+from rille.cost import CostModel
 from rille.errors import ConfigError
 from rille.result import State
 
@@ -27,7 +28,7 @@ from rille.result import State
 )
 def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"budget.{next(iter(wrong))}"):
-        Budget(**wrong)
+        Budget(**wrong)  # type: ignore[arg-type]
 
 
 def test_the_prediction_is_a_high_quantile() -> None:

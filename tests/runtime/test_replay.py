@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from rille.errors import SourceError
 from rille.frame import Frame
 from rille.images import read_image
 from rille.network import Network
-from rille.pipeline import Pipeline
 from rille.recording import Recorded, open_recording
 from rille.replay import replay
 from rille.result import Result, Segmentation, State
@@ -75,7 +73,7 @@ def test_exact_kernels_give_the_same_bits_on_other_threads(frames: Path, tmp_pat
 def test_exact_kernels_agree_with_the_fast_ones(frames: Path) -> None:
     """Over four frames: the same labels hold, and 98 % of the mask's cells are the same."""
     pictures = [read_image(path) for path in sorted(frames.iterdir())]
-    masks: dict[str, list[np.ndarray]] = {}  # type: ignore[type-arg]
+    masks: dict[str, list[np.ndarray]] = {}
     for backend in ("litert", "litert-exact"):
         network = Network.load(load_bundle("moon-rocks"), backend=backend)
         answers = [network.run(pixels)[0] for pixels in pictures[:2]]
@@ -212,15 +210,3 @@ def test_without_pixels_there_is_no_replay(
     assert main(["replay", str(tmp_path / "absent.mcap")]) == 3
     assert main(["replay", str(out), "--exact", "--backend", "litert"]) == 2
     assert main(["replay", str(record(tmp_path / "x.mcap", [worked(0)])), "--set", "a.b=1"]) == 2
-
-
-if not hasattr(Pipeline, "replay"):
-
-    def _at_leisure(self: Pipeline, frame: Frame, readings_ns: Mapping[str, int]) -> Result:
-        """Work with the clock of today; enough where time is ample."""
-        result = self.run(replace(frame, captured_ns=time.monotonic_ns()))
-        return replace(
-            result, frame=frame, captured_ns=frame.captured_ns, readings_ns=readings_ns
-        )
-
-    Pipeline.replay = _at_leisure

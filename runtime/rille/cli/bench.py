@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rille.bench import BenchResult, run_bench
 from rille.bundle import load_bundle
+from rille.config import NETWORKS
 from rille.files import write_whole
-from rille.pipeline import default_threads
 from rille.uri import SourceUri
 
 
@@ -26,11 +26,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--size", default="640x480", metavar="WxH", help="size of the frames")
-    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--threads", type=int, help="for one inference (default: as measured)")
+    parser.add_argument(
+        "--networks", choices=sorted(NETWORKS), default="auto", help="one after the other or not"
+    )
     parser.add_argument("--budget-ms", type=float, default=100.0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     options = parser.parse_args(arguments)
-    if min(options.frames, options.threads) < 1 or options.warmup < 0:
+    threads = 1 if options.threads is None else options.threads
+    if min(options.frames, threads) < 1 or options.warmup < 0:
         parser.error("--frames and --threads must be at least 1, --warmup at least 0")
     width, height = SourceUri("--size", "", "", {"size": options.size}).size((640, 480))
     result = run_bench(
@@ -41,6 +45,7 @@ def main(arguments: list[str]) -> int:
         width=width,
         height=height,
         threads=options.threads,
+        parallel=NETWORKS[options.networks],
         frame_ms=options.budget_ms,
     )
     print(table(result))
@@ -60,8 +65,11 @@ def table(result: BenchResult) -> str:
         lines.append(f"{name:24s} {figures['n']:6d} {shown}")
     low, high = result.p50_interval
     lines += [
-        f"pipeline / floor         p50 {result.ratio:.3f}   (pipeline p50 {low:.3f} to {high:.3f} "
-        "ms with 95 % confidence)",
+        f"pipeline / floor         {what}: {ratio:.3f}" for what, ratio in result.ratios().items()
+    ]
+    lines += [
+        f"pipeline p50 {low:.3f} to {high:.3f} ms with 95 % confidence; "
+        f"{1000 * len(result.pipeline) / sum(result.pipeline):.1f} frames/s, one at a time",
         f"{result.machine}; load {result.load_before:.1f} before, {result.load_after:.1f} after"
         + ("; short run" if result.short else ""),
     ]

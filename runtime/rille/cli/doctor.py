@@ -16,10 +16,11 @@ from rille.backends.tensorrt import import_tensorrt
 from rille.bench import processor, rendered
 from rille.board import look_at_board
 from rille.bundle import load_bundle, shipped_bundles
+from rille.config import RunConfig
 from rille.errors import RilleError
 from rille.latency import spent_ms
 from rille.network import Network
-from rille.pipeline import default_threads
+from rille.plan import default_threads, fastest, measure_plans, remember
 from rille.registry import package_version
 
 _RUNS = 30
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> int:
         trouble = _check_bundle(name, pixels)
         if trouble:
             troubles.append(trouble)
+    if not troubles:
+        _measure_plans()
     if not shipped_bundles():
         troubles.append("no bundles are installed with rille: reinstall it")
     for trouble in troubles:
@@ -120,3 +123,18 @@ def _check_bundle(name: str, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uin
     )
     network.close()
     return None
+
+
+def _measure_plans() -> None:
+    """Measure how the networks of a default run best share the cores, and keep it for later."""
+    defaults = RunConfig()
+    bundles = {
+        "classify": load_bundle(defaults.classify.bundle),
+        "segment": load_bundle(defaults.segment.bundle),
+    }
+    timed = measure_plans(bundles)
+    best = fastest(timed)
+    remember(bundles, best)
+    for one in timed:
+        chosen = "  <- used" if one.plan == best else ""
+        print(f"both         {one.plan}: p50 {one.p50_ms:.1f}, p90 {one.p90_ms:.1f} ms{chosen}")

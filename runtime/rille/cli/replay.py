@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rille.cli.compare import add_rules, read_rules, table
 from rille.cli.run import build_pipeline
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     config = _config(recording, options)
     with build_pipeline(config) as pipeline:
         _check_bundles(recording, pipeline, options.allow_other_bundle)
-        found = _replay(recording, cast(Worker, pipeline), rules, options.out)
+        found = _replay(recording, pipeline, rules, options.out)
     print(table(found))
     if recording.cut:
         print(f"note: {recording.path}: {recording.cut}", file=sys.stderr)

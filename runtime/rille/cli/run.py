@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 
 import rille
-from rille.bundle import load_bundle, read_public_key
-from rille.config import RunConfig, SourceConfig, StageConfig, read_config
+from rille.bundle import Bundle, load_bundle, read_public_key
+from rille.config import NETWORKS, RunConfig, SourceConfig, StageConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
 from rille.files import sink_error, write_whole
 from rille.network import Network
-from rille.pipeline import Pipeline, default_threads
+from rille.pipeline import Pipeline
+from rille.plan import plan_for
 from rille.recording.facts import RunFacts
 from rille.report import RunRecord, write_report
 from rille.sinks import KeepsRun, Sink, open_sink
@@ -152,8 +153,17 @@ def _introduce(sinks: list[Sink], facts: RunFacts) -> None:
 
 
 def _facts(config: RunConfig, pipeline: Pipeline, source: Source) -> RunFacts:
-    # A recording travels further than the folder of a run: no password in it.
-    shown = replace(config, source=SourceConfig(uri=source.uri.shown))
+    # How the networks share the cores was measured here; a replay is to do the same. A recording
+    # travels further than the folder of a run: no password in it.
+    shown = replace(
+        config,
+        source=SourceConfig(uri=source.uri.shown),
+        engine=replace(
+            config.engine,
+            threads=next(iter(pipeline.networks.values())).backend.threads,
+            networks="parallel" if pipeline.parallel else "sequential",
+        ),
+    )
     return RunFacts(
         config=shown.to_toml(),
         source=source.describe(),
@@ -175,23 +185,35 @@ def _bundle_facts(network: Network) -> dict[str, str]:
 
 def build_pipeline(config: RunConfig) -> Pipeline:
     """Load the networks that a configuration names; see `Pipeline`."""
+    stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
+    bundles = {name: _bundle(config, stage) for name, stage in stages.items() if stage.bundle}
+    plan = plan_for(
+        bundles,
+        backend=config.engine.backend,
+        threads=config.engine.threads or None,
+        parallel=NETWORKS[config.engine.networks],
+    )
+    networks = {
+        name: Network.load(
+            bundle,
+            variant=stages[name].variant or None,
+            backend=config.engine.backend,
+            threads=plan.threads,
+        )
+        for name, bundle in bundles.items()
+    }
     return Pipeline(
-        classify=_network(config, config.classify),
-        segment=_network(config, config.segment),
+        classify=networks.get("classify"),
+        segment=networks.get("segment"),
+        lighter=networks.get("lighter"),
+        parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,
     )
 
 
-def _network(config: RunConfig, stage: StageConfig) -> Network | None:
-    if not stage.bundle:
-        return None
-    return Network.load(
-        load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys]),
-        variant=stage.variant or None,
-        backend=config.engine.backend,
-        threads=config.engine.threads or default_threads(),
-    )
+def _bundle(config: RunConfig, stage: StageConfig) -> Bundle:
+    return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
 
 
 def _sinks(config: RunConfig, folder: Path, source: Source) -> list[Sink]:

@@ -26,14 +26,13 @@ _CAMERA = "camera"
 
 
 def result_record(result: Result) -> dict[str, Any]:
-    """Return what a recording keeps of a result: its JSON form, clock readings and digests.
+    """Return what a recording keeps of a result: its JSON form and digests.
 
     The digests are SHA-256 of what must come out the same when the frame is worked on again:
     `logits` (float32, little-endian), `mask` (its bytes, row by row), `features` (as published,
     rounded), and of the `pixels` that went in. `grid` says where the mask lies in the image.
     """
     record = result.to_json()
-    record["readings_ns"] = dict(result.readings_ns)
     digests: dict[str, str] = {}
     if result.frame is not None and worked_on(result):
         digests["pixels"] = _digest(result.frame.pixels)

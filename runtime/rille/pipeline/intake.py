@@ -1,0 +1,79 @@
+"""Reading a camera in a thread of its own, into a slot for the newest frame."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from rille.errors import FrameDecodeError
+from rille.pipeline.ends import Ends
+from rille.result import Result, State
+from rille.slot import LatestSlot
+
+if TYPE_CHECKING:
+    from rille.frame import Frame
+    from rille.sources import Source
+
+POLL_S = 0.1
+
+
+class Intake(threading.Thread):
+    """Reads a source into a slot until it ends; what the slot loses waits in `lost`.
+
+    Attributes:
+        slot: holds the newest frame.
+        lost: results of frames that were overwritten or undecodable, oldest first.
+        done: set when no more frames will come.
+        error: why the source failed, if it did.
+    """
+
+    def __init__(self, source: Source, ends: Ends) -> None:
+        super().__init__(name="rille-capture", daemon=True)
+        self.slot: LatestSlot[Frame] = LatestSlot()
+        self.lost: deque[Result] = deque()
+        self.done = threading.Event()
+        self.error: Exception | None = None
+        self._source = source
+        self._ends = ends
+        self._next_index = source.index
+
+    def run(self) -> None:
+        """Read until the end of the source, an error, or `finish`."""
+        try:
+            while not self.slot.closed:
+                self._read_one()
+                if self._source.ended:
+                    return
+        except Exception as wrong:  # whatever ends the thread must end the stream, loudly
+            self.error = wrong
+        finally:
+            self.done.set()
+
+    def _read_one(self) -> None:
+        account = self._ends.stats.account
+        try:
+            frame = self._source.read(POLL_S)
+        except FrameDecodeError as wrong:
+            account.capture()
+            self.lost.append(self._ends.undecoded(wrong))
+            self._next_index = max(self._next_index, wrong.index + 1)
+            return
+        if frame is None:
+            return
+        # What a camera captured and replaced before anybody took it leaves a gap in the indices.
+        for index in range(self._next_index, frame.index):
+            account.capture()
+            self.lost.append(self._ends.unseen(index, State.DROPPED, cause="missed"))
+        self._next_index = frame.index + 1
+        account.capture()
+        replaced = self.slot.put(frame)
+        if replaced is not None:
+            cause = "shutdown" if replaced is frame else "superseded"
+            self.lost.append(self._ends.dropped(replaced, cause))
+
+    def finish(self) -> Frame | None:
+        """Stop reading, wait for the thread, and return the frame nobody took."""
+        leftover = self.slot.close()
+        self.join()
+        return leftover

@@ -1,0 +1,222 @@
+"""Running the networks of a pipeline on one frame, one after the other or at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from rille.cost import CostModel
+from rille.errors import InferenceError
+from rille.network import Network, StageTimes
+from rille.pipeline.moments import Moments
+from rille.result import Classification, Segmentation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Answer = TypeVar("Answer", Classification, Segmentation)
+
+_TRIES_ALONE = 8
+"""Sheds before a trial where nothing else is published: a late answer beats none."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A network in a pipeline, with what it costs.
+
+    Attributes:
+        name: "classify", "segment" or "lighter" (segmentation by a lighter network).
+        network: what runs.
+        cost: what it will cost.
+        load_ms: what the other stage cost when this one was last measured; 0 if unknown.
+    """
+
+    name: str
+    network: Network
+    cost: CostModel
+    load_ms: float = 0.0
+
+    @classmethod
+    def of(cls, name: str, network: Network, quantile: float, alone: bool) -> Stage:
+        """Return a stage that nothing was measured of; `alone` if there is no other."""
+        wait = _TRIES_ALONE if alone else 100
+        return cls(name, network, CostModel(quantile, first_wait=wait))
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of a stage: an answer and its times, or an error."""
+
+    stage: Stage
+    left_ms: float
+    answer: Classification | Segmentation | None = None
+    times: StageTimes | None = None
+    error: str | None = None
+    cost_ms: float = 0.0
+
+    def learn(self) -> None:
+        """Let the stage's cost model know."""
+        if self.error is None:
+            self.stage.cost.record(self.cost_ms, self.left_ms)
+
+
+@dataclass(slots=True)
+class Work:
+    """What came of a frame's stages.
+
+    Attributes:
+        done: what ran.
+        shed: stages left out, with the reason.
+        quality: what is wrong with the picture.
+    """
+
+    done: list[Done] = field(default_factory=list)
+    shed: dict[str, str] = field(default_factory=dict)
+    quality: tuple[str, ...] = ()
+
+    @property
+    def ran(self) -> set[str]:
+        """The stages that ran, with or without success."""
+        return {done.stage.name for done in self.done}
+
+    def answer(self, kind: type[Answer]) -> Answer | None:
+        """Return the answer of a kind, if there is one."""
+        return next((done.answer for done in self.done if isinstance(done.answer, kind)), None)
+
+    def timings_ms(self) -> dict[str, float]:
+        """Return stage and part -> milliseconds."""
+        return {
+            f"{done.stage.name} {part}": getattr(done.times, f"{part}_ms")
+            for done in self.done
+            if done.times is not None
+            for part in ("preprocess", "infer", "postprocess")
+        }
+
+
+Wanted = list[tuple[Stage, ...]]
+"""For each job the stages that can do it, the best first."""
+
+
+class Runner:
+    """Runs the stages that fit into the time left.
+
+    Args:
+        parallel: whether two stages run at the same time, each in its own thread.
+        margin_ms: kept free for what follows the last stage.
+    """
+
+    def __init__(self, parallel: bool, margin_ms: float) -> None:
+        self.parallel = parallel
+        self._margin_ms = margin_ms
+        self._aside = ThreadPoolExecutor(1, "rille-aside") if parallel else None
+
+    def run(
+        self,
+        wanted: Wanted,
+        pixels: NDArray[np.uint8],
+        deadline_ns: int,
+        moments: Moments,
+        look: Callable[[NDArray[np.uint8]], tuple[str, ...]],
+    ) -> Work:
+        """Work on one image.
+
+        Args:
+            wanted: for each job the stages that can do it, the best first.
+            pixels: (H, W, 3) RGB or (H, W) grey, uint8.
+            deadline_ns: monotonic time at which the frame would be late.
+            moments: where decisions take their time from.
+            look: tells what is wrong with the picture.
+        """
+        if self._aside is not None and len(wanted) > 1:
+            return self._at_once(self._aside, wanted, pixels, deadline_ns, moments, look)
+        work = Work(quality=look(pixels))
+        for stages in wanted:
+            left_ms = (deadline_ns - moments.now(f"{stages[0].name} left")) / 1e6
+            chosen = self._choose(stages, wanted, left_ms - self._margin_ms, work)
+            if chosen is not None:
+                work.done.append(_do(chosen, pixels, moments))
+                work.done[-1].learn()
+        _settle(work)
+        return work
+
+    def _at_once(
+        self,
+        aside: ThreadPoolExecutor,
+        wanted: Wanted,
+        pixels: NDArray[np.uint8],
+        deadline_ns: int,
+        moments: Moments,
+        look: Callable[[NDArray[np.uint8]], tuple[str, ...]],
+    ) -> Work:
+        """Run the first job, and the look at the picture, in the other thread."""
+        work = Work()
+        left_ms = (deadline_ns - moments.now("left")) / 1e6 - self._margin_ms
+        first, *others = (self._choose(stages, wanted, left_ms, work) for stages in wanted)
+
+        def beside() -> tuple[tuple[str, ...], Done | None]:
+            done = _do(first, pixels, moments) if first is not None else None
+            return look(pixels), done
+
+        started = aside.submit(beside)
+        try:
+            here = [_do(chosen, pixels, moments) for chosen in others if chosen is not None]
+        finally:
+            # Whatever interrupts this thread: the other still holds the network.
+            work.quality, there = started.result()
+        work.done = [*([there] if there is not None else []), *here]
+        for done in work.done:
+            done.learn()
+        _settle(work)
+        return work
+
+    def _choose(
+        self, stages: tuple[Stage, ...], wanted: Wanted, left_ms: float, work: Work
+    ) -> tuple[Stage, float] | None:
+        """Return the best stage that fits, with the time it has; note what is shed."""
+        for stage in stages:
+            if stage.cost.admits(left_ms, _ease(stage, wanted)):
+                return stage, left_ms
+            work.shed[stage.name] = (
+                f"{stage.name} takes {stage.cost.predicted_ms:.1f} ms, {max(left_ms, 0):.1f} left"
+            )
+        return None
+
+    def close(self) -> None:
+        """End the other thread."""
+        if self._aside is not None:
+            self._aside.shutdown()
+
+
+def _settle(work: Work) -> None:
+    """Remember the load under which each stage was measured: what the others cost beside it."""
+    for done in work.done:
+        done.stage.load_ms = sum(o.cost_ms for o in work.done if o.stage is not done.stage)
+
+
+def _ease(stage: Stage, wanted: Wanted) -> float:
+    """Return what the other jobs cost now, as a share of when `stage` was last measured.
+
+    1 where too little is known of either.
+    """
+    others = sum(
+        rivals[0].cost.recent_ms for rivals in wanted if all(r is not stage for r in rivals)
+    )
+    if not stage.cost.shed or not stage.cost.recent_ms or not stage.load_ms or not others:
+        return 1.0
+    return min(1.0, others / stage.load_ms)
+
+
+def _do(chosen: tuple[Stage, float], pixels: NDArray[np.uint8], moments: Moments) -> Done:
+    """Run one stage; an engine's failure is its outcome, not an exception."""
+    stage, left_ms = chosen
+    done = Done(stage, left_ms)
+    begin = moments.now(f"{stage.name} begin")
+    try:
+        done.answer, done.times = stage.network.run(pixels)
+    except InferenceError as wrong:
+        done.error = f"{'segment' if stage.name == 'lighter' else stage.name}: {wrong}"
+    done.cost_ms = (moments.now(f"{stage.name} end") - begin) / 1e6
+    return done

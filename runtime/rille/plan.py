@@ -1,0 +1,217 @@
+"""How the networks share the cores: one after the other with many threads, or at the same time.
+
+Which is fastest depends on the networks, the engine and the processor, so it is measured: every way
+takes turns on a golden image of the bundles. What was found is kept in the user's cache folder,
+under the bundles' digests, the engine and the number of usable cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rille.bundle import Bundle
+from rille.errors import RilleError
+from rille.files import write_whole
+from rille.images import decode_image
+from rille.latency import spent_ms
+from rille.network import Network
+from rille.registry import package_version
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TURNS, _WARM = 12, 2
+_MOST_KEPT = 64
+_MAX_FILE = 1 << 20
+Given = Mapping[str, Bundle | Network | None]
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_threads() -> int:
+    """Return the threads for one inference where nothing was measured: 1 to 4.
+
+    The usable cores less one for capture: more threads than free cores make the tail of the latency
+    several times longer.
+    """
+    return max(1, min(4, usable_cores() - 1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How the networks share the cores.
+
+    Attributes:
+        threads: threads for one inference of each network.
+        parallel: whether two networks run at the same time.
+    """
+
+    threads: int
+    parallel: bool = False
+
+    def __str__(self) -> str:
+        how = "at the same time" if self.parallel else "one after the other"
+        return f"{how}, {self.threads} thread{'s' if self.threads > 1 else ''} each"
+
+    def load(self, given: Given, backend: str) -> dict[str, Network]:
+        """Return a network for each stage; loaded ones stay as they are.
+
+        Raises:
+            BundleError, BackendError: see `Network.load`.
+        """
+        return {
+            name: Network.load(source, backend=backend, threads=self.threads)
+            if isinstance(source, Bundle)
+            else source
+            for name, source in given.items()
+            if source is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What a plan takes for a frame, in milliseconds: median and worst of nine in ten."""
+
+    plan: Plan
+    p50_ms: float
+    p90_ms: float
+
+
+def plan_for(given: Given, *, backend: str, threads: int | None, parallel: bool | None) -> Plan:
+    """Return how these networks should share the cores.
+
+    Args:
+        given: stage -> bundle or loaded network.
+        backend: name of the engine.
+        threads: threads for one inference, if that is settled.
+        parallel: whether networks run at the same time, if that is settled.
+    """
+    bundles = {name: source for name, source in given.items() if isinstance(source, Bundle)}
+    settled = threads is not None or parallel is not None or not bundles
+    if settled or len(bundles) < sum(source is not None for source in given.values()):
+        return Plan(threads=threads or default_threads(), parallel=bool(parallel))
+    bundles.pop("lighter", None)
+    key = _key(bundles, backend)
+    kept = _kept().get(key)
+    if kept is not None:
+        return kept
+    best = fastest(measure_plans(bundles, backend))
+    _keep(key, best)
+    return best
+
+
+def fastest(timed: list[Timed]) -> Plan:
+    """Return the plan whose ninth of ten frames is done first: a budget is about the slow ones."""
+    return min(timed, key=lambda one: one.p90_ms).plan
+
+
+def candidates(cores: int, networks: int) -> list[Plan]:
+    """Return the plans worth a measurement, none of which has more threads than cores."""
+    counts = [n for n in (1, 2, 4) if n <= cores]
+    plans = [Plan(threads=n) for n in counts]
+    if networks > 1:
+        plans += [Plan(threads=n, parallel=True) for n in counts if 2 * n <= cores]
+    return plans
+
+
+def measure_plans(bundles: Mapping[str, Bundle], backend: str = "") -> list[Timed]:
+    """Measure every plan, taking turns, so that a busy moment does not fall on one alone.
+
+    Args:
+        bundles: stage -> bundle.
+        backend: name of the engine.
+
+    Raises:
+        BundleError, BackendError: see `Network.load`.
+    """
+    plans = candidates(usable_cores(), len(bundles))
+    loaded = {
+        threads: Plan(threads=threads).load(bundles, backend)
+        for threads in {plan.threads for plan in plans}
+    }
+    pictures = {name: _picture(bundle) for name, bundle in bundles.items()}
+    spent: list[list[float]] = [[] for _ in plans]
+    with ThreadPoolExecutor(1) as aside:
+
+        def frame(plan: Plan) -> None:
+            calls = [(n.run, pictures[name]) for name, n in loaded[plan.threads].items()]
+            beside = [aside.submit(run, p) for run, p in calls[:-1]] if plan.parallel else []
+            for run, picture in calls[-1:] if plan.parallel else calls:
+                run(picture)
+            for one in beside:
+                one.result()
+
+        for turn in range(_WARM + _TURNS):
+            for plan, times in zip(plans, spent, strict=True):
+                took = spent_ms(lambda _, plan=plan: frame(plan), 1)  # type: ignore[misc]
+                times += took if turn >= _WARM else []
+    for networks in loaded.values():
+        for network in networks.values():
+            network.close()
+    return [
+        Timed(plan, statistics.median(times), statistics.quantiles(times, n=10)[-1])
+        for plan, times in zip(plans, spent, strict=True)
+    ]
+
+
+def remember(bundles: Mapping[str, Bundle], plan: Plan, backend: str = "") -> None:
+    """Keep a plan that was measured elsewhere (`rille doctor`) for the next start."""
+    _keep(_key(bundles, backend), plan)
+
+
+def _picture(bundle: Bundle) -> NDArray[np.uint8]:
+    """Return a golden image, which a network has something to find in; or a grey one."""
+    if bundle.manifest.golden_images:
+        name = bundle.manifest.golden_images[0]
+        return decode_image(bundle.files[name], name)
+    return np.full((480, 640, 3), 128, np.uint8)
+
+
+def _key(bundles: Mapping[str, Bundle], backend: str) -> str:
+    told = [f"{name} {bundle.digest}" for name, bundle in sorted(bundles.items())]
+    told += [backend, platform.machine(), str(usable_cores()), package_version("ai-edge-litert")]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+
+
+def _file() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "rille" / "plans.json"
+
+
+def _kept() -> dict[str, Plan]:
+    """Return the plans that were kept; what cannot be read is measured again."""
+    try:
+        if _file().stat().st_size > _MAX_FILE:
+            return {}
+        table: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
+        return {
+            str(key): Plan(threads=min(64, max(1, int(threads))), parallel=bool(parallel))
+            for key, (threads, parallel) in table.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _keep(key: str, plan: Plan) -> None:
+    plans = {**_kept(), key: plan}
+    last = dict(list(plans.items())[-_MOST_KEPT:])
+    # A home that cannot be written to costs a measurement at each start, and nothing else.
+    with contextlib.suppress(RilleError, OSError):
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        text = {name: [one.threads, one.parallel] for name, one in last.items()}
+        write_whole(_file(), json.dumps(text, indent=1) + "\n")

@@ -1,0 +1,114 @@
+"""Sharing the cores between networks: measured, kept, never more threads than cores."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rille import plan as plans
+from rille.bench import rendered
+from rille.budget import Budget
+from rille.bundle import Bundle, load_bundle
+from rille.frame import Frame
+from rille.pipeline import Pipeline
+from rille.plan import Plan, Timed, candidates, fastest, measure_plans, plan_for
+
+
+@pytest.fixture
+def pair() -> dict[str, Bundle]:
+    return {"classify": load_bundle("mars-msl24"), "segment": load_bundle("moon-craters")}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "rille" / "plans.json"
+
+
+@given(st.integers(1, 64), st.integers(1, 2))
+def test_no_plan_has_more_threads_than_cores(cores: int, networks: int) -> None:
+    found = candidates(cores, networks)
+    assert Plan(threads=1) in found
+    assert all(plan.threads * (2 if plan.parallel else 1) <= cores for plan in found)
+    assert any(plan.parallel for plan in found) == (networks == 2 and cores >= 2)
+
+
+def test_a_plan_is_measured_once_and_kept(
+    pair: dict[str, Bundle], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = plan_for(pair, backend="", threads=None, parallel=None)
+    assert cache.is_file()
+
+    def never(*_: object) -> list[Timed]:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(plans, "measure_plans", never)
+    assert plan_for(pair, backend="", threads=None, parallel=None) == first
+    # What the caller settled is not measured at all.
+    assert plan_for(pair, backend="", threads=3, parallel=None) == Plan(threads=3)
+    assert plan_for(pair, backend="", threads=None, parallel=True).parallel
+    # Other networks are another matter.
+    with pytest.raises(AssertionError, match="measured again"):
+        plan_for({"segment": pair["segment"]}, backend="", threads=None, parallel=None)
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[1, 2]", b'{"k": 5}', b'{"k": ["x", 1]}', b"\xff"])
+def test_a_damaged_file_of_plans_is_measured_over(
+    junk: bytes, pair: dict[str, Bundle], cache: Path
+) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(junk)
+    only = {"classify": pair["classify"]}
+    found = plan_for(only, backend="", threads=None, parallel=None)
+    assert plan_for(only, backend="", threads=None, parallel=None) == found
+    assert b'"' in cache.read_bytes()
+
+
+def test_a_home_that_cannot_be_written_costs_a_measurement_only(
+    pair: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    found = plan_for({"classify": pair["classify"]}, backend="", threads=None, parallel=None)
+    assert found.threads >= 1
+
+
+def test_the_slow_frames_decide() -> None:
+    steady, erratic = Plan(threads=1), Plan(threads=2)
+    assert fastest([Timed(erratic, 5.0, 30.0), Timed(steady, 9.0, 10.0)]) == steady
+
+
+def test_measured_times_are_plausible(pair: dict[str, Bundle]) -> None:
+    timed = measure_plans(pair)
+    assert [one.plan for one in timed] == candidates(plans.usable_cores(), 2)
+    assert all(0 < one.p50_ms <= one.p90_ms for one in timed)
+
+
+def test_answers_do_not_depend_on_the_plan(pair: dict[str, Bundle], cache: Path) -> None:
+    pictures = rendered(320, 240)[:3]
+    found = []
+    for parallel in (False, True):
+        with Pipeline(
+            classify=pair["classify"],
+            segment=pair["segment"],
+            budget=Budget(frame_ms=60_000),
+            threads=1,
+            parallel=parallel,
+        ) as pipeline:
+            found.append(
+                [
+                    pipeline.run(Frame(pixels=p, index=k, captured_ns=time.monotonic_ns()))
+                    for k, p in enumerate(pictures)
+                ]
+            )
+    for one, other in zip(*found, strict=True):
+        assert one.features == other.features and one.quality == other.quality
+        assert one.classification is not None and other.classification is not None
+        assert np.array_equal(one.classification.probabilities, other.classification.probabilities)
+        assert one.segmentation is not None and other.segmentation is not None
+        assert np.array_equal(one.segmentation.mask, other.segmentation.mask)
