@@ -210,3 +210,22 @@ def test_without_pixels_there_is_no_replay(
     assert main(["replay", str(tmp_path / "absent.mcap")]) == 3
     assert main(["replay", str(out), "--exact", "--backend", "litert"]) == 2
     assert main(["replay", str(record(tmp_path / "x.mcap", [worked(0)])), "--set", "a.b=1"]) == 2
+
+
+@pytest.mark.parametrize("budget_ms", ["4", "25"])
+def test_decisions_replay_from_the_recorded_clock(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], budget_ms: str
+) -> None:
+    """Frames at 50 a second against a budget that some do not meet: all is decided once more."""
+    words = ["record", "--source", f"images://{frames}?fps=50&loop=1&limit=40"]
+    words += ["--out", str(tmp_path), "--budget-ms", budget_ms, *QUIET]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["replay", str(tmp_path), "--out", str(tmp_path / "again.jsonl")]) == 0
+    assert "40 frames in both, 0 of them differ" in capsys.readouterr().out
+    # Not only the answers: every reading of the clock comes out again. (A frame that expired is
+    # stamped when it is given up, and nothing rests on that.)
+    both = ["compare", str(tmp_path / "run.mcap"), str(tmp_path / "again.jsonl"), "--times"]
+    for field in ("timings_ms.*", "published_ns", "age_ms"):
+        both += ["--ignore", field]
+    assert main(both) == 0
