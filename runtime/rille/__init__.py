@@ -27,6 +27,7 @@ from rille.errors import (
     SinkError,
     SourceError,
 )
+from rille.fleet import Fleet
 from rille.frame import Frame, Truth
 from rille.pipeline import Pipeline
 from rille.result import Classification, Feature, Result, Segmentation, State
@@ -45,6 +46,7 @@ __all__ = [
     "ConfigError",
     "Ellipse",
     "Feature",
+    "Fleet",
     "Frame",
     "Pipeline",
     "Result",

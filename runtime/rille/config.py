@@ -109,7 +109,7 @@ class OutputConfig:
     Attributes:
         folder: the folder for all of it; made if needed.
         jsonl, video, report: whether results.jsonl, annotated.mp4 and report.html are written.
-        sinks: further sinks by URI.
+        sinks: further sinks by URI, as in udp://10.0.0.2:5005; see `rille.sinks`.
         limit: stop after so many captured frames; 0 for no limit.
     """
 

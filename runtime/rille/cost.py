@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-_RECENT = 5
+RECENT = 5
 _RETURN_SHARE = 0.9
 """A stage that was shed comes back when it is predicted to take this share of the time left."""
 
@@ -46,25 +46,26 @@ class CostModel:
     @property
     def recent_ms(self) -> float:
         """The median of the last few costs in milliseconds; 0 while there are too few."""
-        last = list(self._costs)[-_RECENT:]
-        return statistics.median(last) if len(last) == _RECENT else 0.0
+        last = list(self._costs)[-RECENT:]
+        return statistics.median(last) if len(last) == RECENT else 0.0
 
     @property
-    def shed(self) -> bool:
-        """Whether the stage was left out the last time."""
-        return self._sheds > 0
+    def sheds(self) -> int:
+        """How many times in a row the stage was left out."""
+        return self._sheds
 
-    def admits(self, left_ms: float, ease: float = 1.0) -> bool:
+    def admits(self, left_ms: float, ease: float = 1.0, vital: bool = False) -> bool:
         """Say whether the stage may start.
 
         Args:
             left_ms: milliseconds until the deadline.
             ease: what other stages cost now as a share of what they cost when this one was last
                 measured, 0 to 1; below 1 where the load has gone.
+            vital: whether nothing is published without it: then it is enough that it usually fits.
         """
         if left_ms <= 0:
             return False
-        believed = self.predicted_ms * ease
+        believed = (vital and self.recent_ms) or self.predicted_ms * ease
         if len(self._probes) == self._probes.maxlen:
             believed = min(believed, max(self._probes))
         if believed <= left_ms * (_RETURN_SHARE if self._sheds else 1.0):

@@ -1,4 +1,4 @@
-"""Writing a file completely or not at all, and saying in words why it cannot be written."""
+"""Files that are whole, or grow by whole records; and why one cannot be written, in words."""
 
 from __future__ import annotations
 
@@ -27,6 +27,68 @@ def write_whole(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise sink_error(path, wrong) from None
+
+
+class RecordFile:
+    """A file that grows by whole records: one that does not fit any more is taken back.
+
+    Each record goes to the system in one call, so that a process that is killed can leave at most
+    its last record torn.
+
+    Args:
+        path: the file; an earlier one is replaced.
+
+    Attributes:
+        size: bytes written, all of them whole records.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = 0
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._file: int | None = os.open(path, flags, 0o644)
+        except OSError as wrong:
+            raise sink_error(path, wrong) from None
+
+    def write(self, record: bytes) -> None:
+        """Write one record; a closed file takes none.
+
+        Raises:
+            SinkError: the disk is full, or otherwise refuses; the records before are whole.
+        """
+        if self._file is None:
+            return
+        try:
+            written = os.write(self._file, record)
+            while written < len(record):
+                written += os.write(self._file, record[written:])
+        except OSError as wrong:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self.size)
+                os.lseek(self._file, self.size, os.SEEK_SET)
+            raise sink_error(self._path, wrong) from None
+        self.size += len(record)
+
+    def close(self) -> None:
+        """Bring the file to the disk and close it; safe to call twice.
+
+        Raises:
+            SinkError: the disk refuses.
+        """
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            os.fsync(file)
+        except OSError as wrong:
+            if wrong.errno != errno.EINVAL:  # a pipe or a device cannot be brought to a disk
+                raise sink_error(self._path, wrong) from None
+        finally:
+            os.close(file)
 
 
 def sink_error(path: Path, wrong: OSError) -> SinkError:

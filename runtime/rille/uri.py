@@ -1,7 +1,8 @@
-"""The URI of a source, taken apart."""
+"""The URI of a source or of a sink, taken apart."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -9,18 +10,18 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from rille.errors import ConfigError, nearest
 
 NETWORK = ("http", "https", "rtsp", "rtsps", "udp")
-"""Schemes whose query belongs to the other side."""
+"""Schemes of sources whose query belongs to the other side."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceUri:
-    """A source's URI, taken apart.
+    """The URI of a source or of a sink, taken apart.
 
     Attributes:
         text: the URI as given.
         scheme: what comes before "://".
         target: host and path, unquoted: a file, a folder, a world's name.
-        options: what comes after "?"; of an address on a network what comes after "#", because
+        options: what comes after "?"; of a source on a network what comes after "#", because
             "?" belongs to the other side.
     """
 
@@ -74,6 +75,37 @@ class SourceUri:
             )
         return value
 
+    def whole(self, key: str, default: int, low: int, high: int) -> int:
+        """Return an option that is a whole number within [low, high].
+
+        Raises:
+            ConfigError: anything else.
+        """
+        text = self.options.get(key, str(default))
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not low <= int(text) <= high:
+            raise ConfigError(
+                f"{self.text}: {key} must be a whole number from {low} to {high}, not {text!r}"
+            )
+        return int(text)
+
+    def host_port(self) -> tuple[str, int]:
+        """Return host and port of an address like udp://192.168.1.5:5005.
+
+        Raises:
+            ConfigError: one is missing, the port is out of range, or there is more.
+        """
+        parts = urlsplit(self.text)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            port, host = None, parts.hostname
+        if not host or not port or parts.path not in ("", "/") or "@" in parts.netloc:
+            raise ConfigError(
+                f"{self.shown}: needs a host and a port from 1 to 65535, as in "
+                f"{self.scheme}://127.0.0.1:5005"
+            )
+        return host, port
+
     def flag(self, key: str, default: bool) -> bool:
         """Return an option that is 0 or 1.
 
@@ -100,9 +132,20 @@ class SourceUri:
         raise ConfigError(f"{self.text}: size must be like 640x480, 16 to 8192 each, not {text!r}")
 
 
-def split_uri(text: str) -> SourceUri:
-    """Take a text with "://" in it apart."""
-    parts = urlsplit(text)
-    own = parts.fragment if parts.scheme in NETWORK else parts.query
+def split_uri(text: str, network: Sequence[str] = NETWORK) -> SourceUri:
+    """Take a text with "://" in it apart.
+
+    Args:
+        text: the URI.
+        network: schemes whose options come after "#".
+
+    Raises:
+        ConfigError: it is no URI (a bracket in the host that is not closed).
+    """
+    try:
+        parts = urlsplit(text)
+    except ValueError as wrong:
+        raise ConfigError(f"{text}: not a URI: {wrong}") from None
+    own = parts.fragment if parts.scheme in network else parts.query
     options = dict(parse_qsl(own, keep_blank_values=True))
     return SourceUri(text, parts.scheme, unquote(parts.netloc + parts.path), options)

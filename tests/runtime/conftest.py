@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from rille.frame import CLASSES
+from rille.ellipse import Ellipse
+from rille.frame import CLASSES, Frame
+from rille.preprocess import Resize
+from rille.result import Classification, Feature, Result, Segmentation, State
 
 RED, GREEN, BLUE, YELLOW, MAGENTA = (
     (255, 0, 0),
@@ -42,6 +46,62 @@ def write_mask(path: Path, size: tuple[int, int] = (48, 32)) -> Path:
     mask[4:8, 12:20] = MAGENTA
     assert cv2.imwrite(str(path), mask[:, :, ::-1])
     return path
+
+
+@pytest.fixture(scope="session")
+def result() -> Callable[..., Result]:
+    """Return a function that makes the result of one frame."""
+    pixels = np.full((120, 160), 90, np.uint8)
+
+    def make(index: int = 0, state: State = State.OK, age_ms: float = 12.0, **more: Any) -> Result:
+        start = 1_000_000_000 + index * 100_000_000
+        fields: dict[str, Any] = {
+            "frame": Frame(pixels=pixels, index=index, captured_ns=start, name=f"f{index}"),
+            "index": index,
+            "state": state,
+            "captured_ns": start,
+            "published_ns": start + round(age_ms * 1e6),
+            "deadline_ms": 50.0,
+            "level": "full",
+            "classification": Classification(
+                label="horizon",
+                label_id=9,
+                probability=0.91,
+                entropy=0.1,
+                abstained=False,
+                probabilities=np.array([0.09, 0.91], np.float32),
+            ),
+            "segmentation": Segmentation(
+                mask=np.zeros((8, 8), np.uint8),
+                geometry=Resize(width=8, height=8).geometry(160, 120),
+                features=(Feature("crater", Ellipse(80, 60, 20, 15, 30.0), 0.8),),
+                coverage=0.05,
+            ),
+            "timings_ms": {"classify infer": 4.0, "segment infer": 6.0},
+        }
+        fields.update(more)
+        return Result(**fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lost(result: Callable[..., Result]) -> Callable[..., Result]:
+    """Return a function that makes the result of a frame that was dropped or failed."""
+
+    def make(index: int, state: State) -> Result:
+        return result(
+            index,
+            state,
+            frame=None,
+            classification=None,
+            segmentation=None,
+            timings_ms={},
+            cause="superseded" if state is State.DROPPED else None,
+            error="damaged" if state is State.FAILED else None,
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -15,67 +15,22 @@ import numpy as np
 import pytest
 
 from rille.draw import PANEL_PX, annotate, canvas_size
-from rille.ellipse import Ellipse
 from rille.errors import ConfigError, SinkError
 from rille.files import write_whole
 from rille.frame import Frame
-from rille.preprocess import Resize
 from rille.report import RunRecord, write_report
 from rille.report.collect import MAX_BINS, PICTURES
-from rille.result import Classification, Feature, Result, Segmentation, State
+from rille.result import Result, State
 from rille.sinks import open_sink
 from rille.sinks.console import Console
-from rille.sinks.jsonl import JsonLines
+from rille.sinks.jsonl import JsonLines, read_lines
 from rille.sinks.video import AnnotatedVideo
 from rille.stats import PipelineStats
 
-PIXELS = np.full((120, 160), 90, np.uint8)
+Make = Callable[..., Result]
 
 
-def result(index: int = 0, state: State = State.OK, age_ms: float = 12.0, **more: Any) -> Result:
-    start = 1_000_000_000 + index * 100_000_000
-    fields: dict[str, Any] = {
-        "frame": Frame(pixels=PIXELS, index=index, captured_ns=start, name=f"f{index}"),
-        "index": index,
-        "state": state,
-        "captured_ns": start,
-        "published_ns": start + round(age_ms * 1e6),
-        "deadline_ms": 50.0,
-        "level": "full",
-        "classification": Classification(
-            label="horizon",
-            label_id=9,
-            probability=0.91,
-            entropy=0.1,
-            abstained=False,
-            probabilities=np.array([0.09, 0.91], np.float32),
-        ),
-        "segmentation": Segmentation(
-            mask=np.zeros((8, 8), np.uint8),
-            geometry=Resize(width=8, height=8).geometry(160, 120),
-            features=(Feature("crater", Ellipse(80, 60, 20, 15, 30.0), 0.8),),
-            coverage=0.05,
-        ),
-        "timings_ms": {"classify infer": 4.0, "segment infer": 6.0},
-    }
-    fields.update(more)
-    return Result(**fields)
-
-
-def lost(index: int, state: State) -> Result:
-    return result(
-        index,
-        state,
-        frame=None,
-        classification=None,
-        segmentation=None,
-        timings_ms={},
-        cause="superseded" if state is State.DROPPED else None,
-        error="damaged" if state is State.FAILED else None,
-    )
-
-
-def test_one_line_a_frame_losses_included(tmp_path: Path) -> None:
+def test_one_line_a_frame_losses_included(tmp_path: Path, result: Make, lost: Make) -> None:
     sink = open_sink(f"jsonl://{tmp_path / 'r.jsonl'}")
     sink.write(result(0))
     sink.write(lost(1, State.DROPPED))
@@ -91,7 +46,7 @@ def test_one_line_a_frame_losses_included(tmp_path: Path) -> None:
     assert lines[2]["error"] == "damaged"
 
 
-def test_a_full_disk_is_named() -> None:
+def test_a_full_disk_is_named(result: Make) -> None:
     sink = JsonLines(Path("/dev/full"))
     with pytest.raises(SinkError, match="/dev/full: cannot be written: the disk is full"):
         sink.write(result())
@@ -118,7 +73,7 @@ def test_a_whole_file_or_none(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_the_video_holds_every_published_frame(tmp_path: Path) -> None:
+def test_the_video_holds_every_published_frame(tmp_path: Path, result: Make, lost: Make) -> None:
     path = tmp_path / "v.mp4"
     sink = AnnotatedVideo(path, 10.0)
     for k in range(7):
@@ -133,14 +88,14 @@ def test_the_video_holds_every_published_frame(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
 
 
-def test_no_frame_no_video(tmp_path: Path) -> None:
+def test_no_frame_no_video(tmp_path: Path, lost: Make) -> None:
     sink = AnnotatedVideo(tmp_path / "v.mp4")
     sink.write(lost(0, State.FAILED))
     sink.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_that_came_out_short_is_removed(tmp_path: Path) -> None:
+def test_a_video_that_came_out_short_is_removed(tmp_path: Path, result: Make) -> None:
     """What a full disk does to an encoder that reports no errors."""
     sink = AnnotatedVideo(tmp_path / "v.mp4")
     for k in range(5):
@@ -151,13 +106,13 @@ def test_a_video_that_came_out_short_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_a_video_that_cannot_be_opened(tmp_path: Path, result: Make) -> None:
     sink = AnnotatedVideo(tmp_path / "absent" / "v.mp4")
     with pytest.raises(SinkError, match=r"output\.video=false leaves it out"):
         sink.write(result())
 
 
-def test_the_picture_shows_the_crater_where_it_is() -> None:
+def test_the_picture_shows_the_crater_where_it_is(result: Make) -> None:
     size = canvas_size(160, 120)
     assert size[0] % 2 == size[1] % 2 == 0
     with_crater = annotate(result(), size).astype(int)
@@ -169,7 +124,7 @@ def test_the_picture_shows_the_crater_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (3000, 50), (50, 3000), (1080, 1920, 3)])
-def test_any_frame_can_be_drawn(shape: tuple[int, ...]) -> None:
+def test_any_frame_can_be_drawn(shape: tuple[int, ...], result: Make, lost: Make) -> None:
     frame = Frame(pixels=np.zeros(shape, np.uint8), index=0, captured_ns=0)
     size = canvas_size(frame.width, frame.height)
     assert annotate(result(frame=frame), size).shape == (size[1], size[0], 3)
@@ -215,7 +170,9 @@ def report_of(results: list[Result], path: Path) -> str:
     return path.read_text()
 
 
-def test_the_report_is_one_page_that_fetches_nothing(tmp_path: Path) -> None:
+def test_the_report_is_one_page_that_fetches_nothing(
+    tmp_path: Path, result: Make, lost: Make
+) -> None:
     results = [result(k) for k in range(40)]
     results[5] = result(5, State.LATE, 80.0)
     results[9] = lost(9, State.DROPPED)
@@ -231,13 +188,13 @@ def test_the_report_is_one_page_that_fetches_nothing(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_report_of_nothing(tmp_path: Path) -> None:
+def test_a_report_of_nothing(tmp_path: Path, lost: Make) -> None:
     page = report_of([], tmp_path / "r.html")
     assert "No frame was captured" in page
     assert "No frame was captured" not in report_of([lost(0, State.FAILED)], tmp_path / "r.html")
 
 
-def test_a_long_run_is_kept_in_bounded_memory() -> None:
+def test_a_long_run_is_kept_in_bounded_memory(result: Make) -> None:
     record = RunRecord()
     stub = result(0)
     count = 20_000
@@ -262,7 +219,7 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_the_live_line(live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_line(live: bool, monkeypatch: pytest.MonkeyPatch, result: Make) -> None:
     stream = Screen() if live else io.StringIO()
     stats = PipelineStats(50.0)
     console = Console(stats, 4, stream)
@@ -301,7 +258,10 @@ def test_sinks_can_be_added_by_uri(
         "output.video=false",
     )
     assert code == 0
-    assert len(extra.read_text().splitlines()) == 2
+    records = list(read_lines(extra))
+    assert [record["frame"] for record in records if "frame" in record] == [0, 1]
+    ids = [record["event"] for record in records if "event" in record]
+    assert ids[0] == "RUN_STARTED" and ids[-1] == "RUN_ENDED"
 
 
 @pytest.mark.parametrize("shape", [(16, 4000), (4000, 16), (8192, 8192), (1, 1), (640, 480)])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from rille.cli.run import configure, parser, run
 from rille.errors import ConfigError
@@ -28,6 +28,4 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"--jpeg must be from 1 to 100, not {options.jpeg}")
     config = configure(options)
     lossy = f"?jpeg={options.jpeg}" if options.jpeg is not None else ""
-    sink = f"mcap://{Path(config.output.folder) / 'run.mcap'}{lossy}"
-    output = replace(config.output, sinks=(*config.output.sinks, sink))
-    return run(replace(config, output=output))
+    return run(config, f"mcap://{quote(str(Path(config.output.folder) / 'run.mcap'))}{lossy}")

@@ -5,31 +5,28 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import platform
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-import cv2
-import numpy as np
-
 import rille
 from rille.bundle import Bundle, load_bundle, read_public_key
-from rille.config import NETWORKS, RunConfig, SourceConfig, StageConfig, read_config
+from rille.cli.facts import run_facts, versions
+from rille.cli.outputs import add_sinks, sink_notes
+from rille.config import NETWORKS, RunConfig, StageConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
+from rille.events import EventLog
 from rille.files import sink_error, write_whole
 from rille.network import Network
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
-from rille.recording.facts import RunFacts
 from rille.report import RunRecord, write_report
-from rille.sinks import KeepsRun, Sink, open_sink
-from rille.sinks.console import Console
-from rille.sinks.video import AnnotatedVideo
+from rille.sinks.fan import SinkFan
 from rille.sources import Source, open_source
+from rille.sources.follow import SourceFollower
 
 
 def main(arguments: list[str]) -> int:
@@ -38,32 +35,37 @@ def main(arguments: list[str]) -> int:
     return run(configure(parser("run", words).parse_args(arguments)))
 
 
-def run(config: RunConfig) -> int:
+def run(config: RunConfig, recording: str = "") -> int:
     """Stream frames as the configuration says; return the exit code.
+
+    Args:
+        config: the run.
+        recording: URI of one more sink, which the run cannot do without; empty for none.
 
     Raises:
         RilleError: what ended the run; what it wrote until then is there.
     """
     folder = Path(config.output.folder)
     _make_folder(folder)
+    events = EventLog()
     with contextlib.ExitStack() as stack:
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
-        pipeline = stack.enter_context(build_pipeline(config))
+        pipeline = stack.enter_context(build_pipeline(config, events))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
-        interrupted = stack.enter_context(_signals(pipeline))
         record = RunRecord()
-        sinks = _sinks(config, folder, source)
-        _introduce(sinks, _facts(config, pipeline, source))
-        if config.output.report:
-            sinks.append(record)
-        console = Console(pipeline.stats, source.length)
-        problem = _stream(pipeline, source, [*sinks, console], config.output.limit)
+        # Frames that are read on demand wait for the sinks; those of a camera never do.
+        fan = SinkFan(events, lossless=not source.realtime)
+        stack.callback(fan.close)
+        interrupted = stack.enter_context(_signals(pipeline, fan))
+        facts = run_facts(config, pipeline, source)
+        add_sinks(fan, config, folder, source, pipeline, record, facts, recording)
+        problem = _stream(pipeline, source, fan, events, config.output.limit)
         try:
-            _complete(folder, config, pipeline, source, record)
+            _complete(folder, config, pipeline, source, record, fan, events)
         except RilleError as wrong:
             problem = problem or wrong
-    _conclude(pipeline, source, folder, problem)
+    _conclude(pipeline, source, folder, problem, sink_notes(fan, events))
     if problem is not None:
         raise problem
     totals = pipeline.stats.totals
@@ -76,7 +78,13 @@ def run(config: RunConfig) -> int:
 
 
 def _complete(
-    folder: Path, config: RunConfig, pipeline: Pipeline, source: Source, record: RunRecord
+    folder: Path,
+    config: RunConfig,
+    pipeline: Pipeline,
+    source: Source,
+    record: RunRecord,
+    fan: SinkFan,
+    events: EventLog,
 ) -> None:
     """Write what is known only at the end: configuration, summary and report."""
     write_whole(folder / "run.toml", config.to_toml())
@@ -87,6 +95,8 @@ def _complete(
         "source_events": [asdict(event) for event in source.events],
         "golden_checks": watch.checks,
         "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
+        "events": dict(events.counts),
+        "sinks": {name: counts.to_json() for name, counts in fan.counts().items()},
     }
     write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if config.output.report:
@@ -96,7 +106,7 @@ def _complete(
             stats=pipeline.stats,
             record=record,
             config=config.to_toml(),
-            versions=_versions(pipeline),
+            versions=versions(pipeline),
         )
 
 
@@ -145,45 +155,7 @@ def _make_folder(folder: Path) -> None:
         raise sink_error(folder, wrong) from None
 
 
-def _introduce(sinks: list[Sink], facts: RunFacts) -> None:
-    """Tell the run to those sinks that keep it."""
-    for sink in sinks:
-        if isinstance(sink, KeepsRun):
-            sink.about(facts)
-
-
-def _facts(config: RunConfig, pipeline: Pipeline, source: Source) -> RunFacts:
-    # How the networks share the cores was measured here; a replay is to do the same. A recording
-    # travels further than the folder of a run: no password in it.
-    shown = replace(
-        config,
-        source=SourceConfig(uri=source.uri.shown),
-        engine=replace(
-            config.engine,
-            threads=next(iter(pipeline.networks.values())).backend.threads,
-            networks="parallel" if pipeline.parallel else "sequential",
-        ),
-    )
-    return RunFacts(
-        config=shown.to_toml(),
-        source=source.describe(),
-        versions=_versions(pipeline),
-        bundles={name: _bundle_facts(network) for name, network in pipeline.networks.items()},
-    )
-
-
-def _bundle_facts(network: Network) -> dict[str, str]:
-    return {
-        "name": network.contract.name,
-        "version": network.contract.version,
-        "digest": network.bundle.digest if network.bundle else "",
-        "file": network.variant.file,
-        "engine": network.backend.name,
-        "threads": str(network.backend.threads),
-    }
-
-
-def build_pipeline(config: RunConfig) -> Pipeline:
+def build_pipeline(config: RunConfig, events: EventLog | None = None) -> Pipeline:
     """Load the networks that a configuration names; see `Pipeline`."""
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
     bundles = {name: _bundle(config, stage) for name, stage in stages.items() if stage.bundle}
@@ -209,6 +181,7 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,
+        events=events,
     )
 
 
@@ -216,46 +189,49 @@ def _bundle(config: RunConfig, stage: StageConfig) -> Bundle:
     return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
 
 
-def _sinks(config: RunConfig, folder: Path, source: Source) -> list[Sink]:
-    sinks: list[Sink] = []
-    if config.output.jsonl:
-        sinks.append(open_sink(f"jsonl://{folder / 'results.jsonl'}"))
-    if config.output.video:
-        # A folder of photographs is shown at a pace the eye can follow.
-        sinks.append(AnnotatedVideo(folder / "annotated.mp4", source.fps or 4.0))
-    sinks.extend(open_sink(uri) for uri in config.output.sinks)
-    return sinks
-
-
-def _stream(pipeline: Pipeline, source: Source, sinks: list[Sink], limit: int) -> RilleError | None:
+def _stream(
+    pipeline: Pipeline, source: Source, fan: SinkFan, events: EventLog, limit: int
+) -> RilleError | None:
     """Feed every result to every sink, complete the sinks, and return what went wrong, if so."""
     problem: RilleError | None = None
+    events.emit(
+        "RUN_STARTED",
+        f"rille {rille.__version__}: {source.describe()}",
+        source=source.uri.shown,
+        budget_ms=pipeline.budget.frame_ms,
+        version=rille.__version__,
+    )
     results = pipeline.stream(source, losses=True)
     try:
-        for result in results:
-            for sink in sinks:
-                sink.write(result)
-            if limit and pipeline.stats.totals.captured >= limit:
-                pipeline.stop()
+        with SourceFollower(source, events):
+            for result in results:
+                fan.write(result)
+                if limit and pipeline.stats.totals.captured >= limit:
+                    pipeline.stop()
     except RilleError as wrong:
         problem = wrong
     results.close()  # type: ignore[attr-defined]  # a generator: accounts for frames in hand
-    for sink in sinks:
-        try:
-            sink.close()
-        except RilleError as wrong:
-            problem = problem or wrong
+    events.emit(
+        "RUN_ENDED",
+        str(pipeline.stats.totals) + (f"; {problem}" if problem else ""),
+        error=str(problem or ""),
+    )
+    try:
+        fan.close()
+    except RilleError as wrong:
+        problem = problem or wrong
     return problem
 
 
 @contextlib.contextmanager
-def _signals(pipeline: Pipeline) -> Iterator[list[int]]:
+def _signals(pipeline: Pipeline, fan: SinkFan) -> Iterator[list[int]]:
     """End the stream at the first Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         pipeline.stop()
+        fan.hurry()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -266,19 +242,13 @@ def _signals(pipeline: Pipeline) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _versions(pipeline: Pipeline) -> str:
-    engines = "; ".join(
-        f"{name}: {network.contract.name} {network.contract.version} on {network.backend.name}, "
-        f"{network.backend.threads} thread(s)"
-        for name, network in pipeline.networks.items()
-    )
-    return (
-        f"rille {rille.__version__}; Python {platform.python_version()} on {platform.machine()}; "
-        f"NumPy {np.__version__}; OpenCV {cv2.__version__}; {engines}"
-    )
-
-
-def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleError | None) -> None:
+def _conclude(
+    pipeline: Pipeline,
+    source: Source,
+    folder: Path,
+    problem: RilleError | None,
+    sink_notes: list[str],
+) -> None:
     """Print the table, and say what was lost and where the outputs are."""
     print(pipeline.stats)
     totals = pipeline.stats.totals
@@ -299,9 +269,11 @@ def _conclude(pipeline: Pipeline, source: Source, folder: Path, problem: RilleEr
             f"answers to the last {rebuild.suspect} before that ({rebuild.reason})",
             file=sys.stderr,
         )
+    for note in sink_notes:
+        print(f"note: {note}", file=sys.stderr)
     names = (
-        "results.jsonl",
         "run.mcap",
+        "results.jsonl",
         "annotated.mp4",
         "report.html",
         "run.toml",

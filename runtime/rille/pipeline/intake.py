@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rille.errors import FrameDecodeError
@@ -21,6 +22,11 @@ POLL_S = 0.1
 class Intake(threading.Thread):
     """Reads a source into a slot until it ends; what the slot loses waits in `lost`.
 
+    Args:
+        source: open.
+        ends: counts what is captured.
+        heard: called when a frame lies in the slot, and at the end.
+
     Attributes:
         slot: holds the newest frame.
         lost: results of frames that were overwritten or undecodable, oldest first.
@@ -28,7 +34,7 @@ class Intake(threading.Thread):
         error: why the source failed, if it did.
     """
 
-    def __init__(self, source: Source, ends: Ends) -> None:
+    def __init__(self, source: Source, ends: Ends, heard: Callable[[], None] | None = None) -> None:
         super().__init__(name="rille-capture", daemon=True)
         self.slot: LatestSlot[Frame] = LatestSlot()
         self.lost: deque[Result] = deque()
@@ -36,6 +42,7 @@ class Intake(threading.Thread):
         self.error: Exception | None = None
         self._source = source
         self._ends = ends
+        self._heard = heard or (lambda: None)
         self._next_index = source.index
 
     def run(self) -> None:
@@ -49,6 +56,7 @@ class Intake(threading.Thread):
             self.error = wrong
         finally:
             self.done.set()
+            self._heard()
 
     def _read_one(self) -> None:
         account = self._ends.stats.account
@@ -68,6 +76,7 @@ class Intake(threading.Thread):
         self._next_index = frame.index + 1
         account.capture()
         replaced = self.slot.put(frame)
+        self._heard()
         if replaced is not None:
             cause = "shutdown" if replaced is frame else "superseded"
             self.lost.append(self._ends.dropped(replaced, cause))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from rille.cost import CostModel
+from rille.cost import RECENT, CostModel
 from rille.errors import InferenceError
 from rille.network import Network, StageTimes
 from rille.pipeline.moments import Moments
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer", Classification, Segmentation)
 
-_TRIES_ALONE = 8
-"""Sheds before a trial where nothing else is published: a late answer beats none."""
+_TELLING_SHARE = 0.1
+"""A job that costs less than this share of another tells nothing of that one's cost."""
+_VITAL_WAIT = 8
+"""Sheds before a trial where nothing is published without the stage: a late answer beats none."""
 
 
 @dataclass(slots=True)
@@ -31,7 +33,7 @@ class Stage:
         name: "classify", "segment" or "lighter" (segmentation by a lighter network).
         network: what runs.
         cost: what it will cost.
-        load_ms: what the other stage cost when this one was last measured; 0 if unknown.
+        load_ms: the most that the other jobs cost since this one is shed; 0 if unknown.
     """
 
     name: str
@@ -40,10 +42,25 @@ class Stage:
     load_ms: float = 0.0
 
     @classmethod
-    def of(cls, name: str, network: Network, quantile: float, alone: bool) -> Stage:
-        """Return a stage that nothing was measured of; `alone` if there is no other."""
-        wait = _TRIES_ALONE if alone else 100
-        return cls(name, network, CostModel(quantile, first_wait=wait))
+    def of(cls, name: str, network: Network, quantile: float, vital: bool) -> Stage:
+        """Return a stage that nothing was measured of; `vital` if it is the first job's."""
+        cost = CostModel(quantile, first_wait=_VITAL_WAIT) if vital else CostModel(quantile)
+        return cls(name, network, cost)
+
+    def ease(self, others_ms: float) -> float:
+        """Return how much a load has eased since this stage is shed, 0 to 1; 1 if unknown.
+
+        Args:
+            others_ms: what the other jobs cost lately; those of the first frames without this stage
+                were measured beside it and tell nothing.
+        """
+        if self.cost.sheds < RECENT:
+            self.load_ms = 0.0
+            return 1.0
+        self.load_ms = max(self.load_ms, others_ms)
+        if self.load_ms < _TELLING_SHARE * self.cost.predicted_ms:
+            return 1.0
+        return others_ms / self.load_ms if self.load_ms else 1.0
 
 
 @dataclass(slots=True)
@@ -139,7 +156,6 @@ class Runner:
             if chosen is not None:
                 work.done.append(_do(chosen, pixels, moments))
                 work.done[-1].learn()
-        _settle(work)
         return work
 
     def _at_once(
@@ -169,7 +185,6 @@ class Runner:
         work.done = [*([there] if there is not None else []), *here]
         for done in work.done:
             done.learn()
-        _settle(work)
         return work
 
     def _choose(
@@ -177,7 +192,8 @@ class Runner:
     ) -> tuple[Stage, float] | None:
         """Return the best stage that fits, with the time it has; note what is shed."""
         for stage in stages:
-            if stage.cost.admits(left_ms, _ease(stage, wanted)):
+            vital = stage is wanted[0][-1]
+            if stage.cost.admits(left_ms, stage.ease(_others_ms(stage, wanted)), vital):
                 return stage, left_ms
             work.shed[stage.name] = (
                 f"{stage.name} takes {stage.cost.predicted_ms:.1f} ms, {max(left_ms, 0):.1f} left"
@@ -190,23 +206,11 @@ class Runner:
             self._aside.shutdown()
 
 
-def _settle(work: Work) -> None:
-    """Remember the load under which each stage was measured: what the others cost beside it."""
-    for done in work.done:
-        done.stage.load_ms = sum(o.cost_ms for o in work.done if o.stage is not done.stage)
-
-
-def _ease(stage: Stage, wanted: Wanted) -> float:
-    """Return what the other jobs cost now, as a share of when `stage` was last measured.
-
-    1 where too little is known of either.
-    """
-    others = sum(
-        rivals[0].cost.recent_ms for rivals in wanted if all(r is not stage for r in rivals)
+def _others_ms(stage: Stage, wanted: Wanted) -> float:
+    """Return what the jobs cost lately that `stage` is not for."""
+    return sum(
+        rivals[0].cost.recent_ms for rivals in wanted if all(rival is not stage for rival in rivals)
     )
-    if not stage.cost.shed or not stage.cost.recent_ms or not stage.load_ms or not others:
-        return 1.0
-    return min(1.0, others / stage.load_ms)
 
 
 def _do(chosen: tuple[Stage, float], pixels: NDArray[np.uint8], moments: Moments) -> Done:

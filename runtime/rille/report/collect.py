@@ -9,6 +9,7 @@ import cv2
 
 from rille.draw import annotate, canvas_size
 from rille.result import Result, State
+from rille.sinks.base import Sink
 
 MAX_BINS = 480
 PICTURES = 12
@@ -59,7 +60,7 @@ class Bin:
         self.shed += other.shed
 
 
-class RunRecord:
+class RunRecord(Sink):
     """Collects the timeline, the labels and annotated pictures of a run.
 
     The timeline's bins double in width when there are too many; the pictures are spread evenly.
@@ -84,7 +85,7 @@ class RunRecord:
         self._seen = 0
 
     def write(self, result: Result) -> None:
-        """Take one result (a `rille.sinks.Sink`)."""
+        """Take one result."""
         if not self.bins or self.bins[-1].frames >= self._width:
             self.bins.append(Bin(result.index))
             if len(self.bins) > MAX_BINS:
@@ -102,9 +103,6 @@ class RunRecord:
             if self._seen % self._stride == 0:
                 self._keep(result)
             self._seen += 1
-
-    def close(self) -> None:
-        """Nothing to complete."""
 
     def pictures(self) -> list[tuple[int, bytes]]:
         """Return up to `PICTURES` (frame index, JPEG bytes), evenly spread over the run."""

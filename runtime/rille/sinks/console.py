@@ -8,11 +8,12 @@ from collections import deque
 from typing import TextIO
 
 from rille.result import Result
+from rille.sinks.base import Sink
 from rille.stats import PipelineStats
 
 
-class Console:
-    """Shows a run while it goes; see `rille.sinks.Sink`.
+class Console(Sink):
+    """Shows a run while it goes.
 
     On a terminal one line is rewritten up to ten times a second; elsewhere a line is written every
     ten seconds, so that a log stays readable.
@@ -22,6 +23,8 @@ class Console:
         length: frames in all, if known: then a progress bar is shown.
         stream: where to write; stderr by default, as words are for people.
     """
+
+    takes_pixels = False
 
     def __init__(
         self, stats: PipelineStats, length: int | None, stream: TextIO | None = None

@@ -10,34 +10,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rille.recording.write import RecordingWriter
-from rille.uri import split_uri
+from rille.sinks.base import Sink
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from rille.events import Event
     from rille.recording.facts import RunFacts
     from rille.result import Result
+    from rille.uri import SourceUri
 
 
-class RecordingSink:
-    """Records a run; see `rille.sinks.Sink` and `rille.recording`.
+class RecordingSink(Sink):
+    """Records a run; see `rille.recording`.
 
     Args:
-        target: the file, with options after "?"; an earlier file is replaced.
+        path: the file; an earlier one is replaced.
+        jpeg: quality of the frames, 1 to 100; None for PNG.
+        pixels: whether frames are recorded at all.
 
     Raises:
-        ConfigError: an option that is unknown or out of range, or the extra is not installed.
+        ConfigError: the extra is not installed.
         SinkError: the file cannot be written.
     """
 
-    def __init__(self, target: Path) -> None:
-        uri = split_uri(f"mcap://{target}")
+    def __init__(self, path: Path, *, jpeg: int | None = None, pixels: bool = True) -> None:
+        self._writer = RecordingWriter(path, jpeg=jpeg, pixels=pixels)
+
+    @classmethod
+    def from_uri(cls, uri: SourceUri) -> Self:
+        """Make one from its URI; see `Sink.from_uri`."""
         uri.check_options(["jpeg", "pixels"])
         quality = uri.number("jpeg", None, 1, 100)
-        self._writer = RecordingWriter(
-            Path(uri.target),
-            jpeg=None if quality is None else int(quality),
-            pixels=uri.flag("pixels", True),
-        )
+        jpeg = None if quality is None else int(quality)
+        return cls(Path(uri.target), jpeg=jpeg, pixels=uri.flag("pixels", True))
 
     def about(self, facts: RunFacts) -> None:
         """Keep what is known of the run; see `RecordingWriter.about`."""
