@@ -63,8 +63,8 @@ class GoldenTest:
             which: number of the image, from 0.
 
         Returns:
-            The largest difference (of an engine that rounds in another way, and says so by
-            `rounds_apart`, the mean one) in units of the manifest's tolerance: steps of an integer
+            The largest difference (of an engine with exact kernels, which round in another way,
+            the mean one) in units of the manifest's tolerance: steps of an integer
             type, thousandths for float32, or shares of the largest number where the variant says
             so.
 
@@ -73,7 +73,7 @@ class GoldenTest:
             InferenceError: the engine failed.
         """
         outputs = backend.infer(self._tensors[which])
-        rounds_apart = getattr(backend, "rounds_apart", False)
+        rounds_apart = getattr(backend, "exact", False)
         worst = 0.0
         for role, expected in self._expected.items():
             golden = expected.values[which].astype(np.float64)

@@ -40,13 +40,14 @@ class LiteRtBackend:
         ManifestError: the bytes are no network, or not the one described.
     """
 
-    _exact = False
+    exact = False
+    """Whether every machine gives the same bits; preprocessing then sees to that as well."""
 
     def __init__(self, model: bytes, variant: Variant, threads: int) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.threads = threads
-        self.name, interpreter = _construct(model, threads, self._exact)
+        self.name, interpreter = _construct(model, threads, self.exact)
         try:
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as wrong:
@@ -87,9 +88,7 @@ class ExactLiteRtBackend(LiteRtBackend):
     are judged by the mean.
     """
 
-    rounds_apart = True
-
-    _exact = True
+    exact = True
 
 
 def _construct(model: bytes, threads: int, exact: bool) -> tuple[str, Any]:
