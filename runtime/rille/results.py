@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rille.errors import SourceError, SourceNotFoundError
+from rille.recording import open_recording
 from rille.recording.container import MAGIC
-from rille.recording.read import open_recording
-
-MAX_LINE_BYTES = 16 * 1024 * 1024
+from rille.sinks.jsonl import read_lines
 
 
 class ResultFile:
-    """The result records of one file, in its order.
+    """The result records of one file, in its order; events are left out.
 
     Args:
         path: `results.jsonl` or a recording; which, its first bytes tell.
@@ -33,6 +31,7 @@ class ResultFile:
         try:
             with path.open("rb") as file:
                 self._recording = file.read(len(MAGIC)) == MAGIC
+                self._torn = file.seek(0, 2) > 0 and file.seek(-1, 2) >= 0 and file.read() != b"\n"
         except FileNotFoundError:
             raise SourceNotFoundError(f"{path}: no such file") from None
         except OSError as wrong:
@@ -48,25 +47,10 @@ class ResultFile:
         self.cut = recording.cut
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        self.cut = ""
-        with self._path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES):
-                number += 1
-                if not line.endswith(b"\n"):
-                    if len(line) == MAX_LINE_BYTES:
-                        raise SourceError(f"{self._path}: line {number} is too long, refused")
-                    self.cut = f"line {number} is incomplete; {len(line)} bytes are lost"
-                    return
-                yield self._parse(line, number)
-
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as wrong:
-            raise SourceError(
-                f"{self._path}: line {number} is not valid JSON: {str(wrong)[:80]}"
-            ) from None
-        if not isinstance(record, dict) or not isinstance(record.get("frame"), int):
-            raise SourceError(f"{self._path}: line {number} is no result of a frame")
-        return record
+        self.cut = "its last line is torn and was left out" if self._torn else ""
+        for record in read_lines(self._path):
+            if "event" in record and "frame" not in record:
+                continue
+            if not isinstance(record.get("frame"), int):
+                raise SourceError(f"{self._path}: a line that is neither a result nor an event")
+            yield record
