@@ -42,6 +42,12 @@ def main(arguments: list[str]) -> int:
     print(table(found))
     if recording.cut:
         print(f"note: {recording.path}: {recording.cut}", file=sys.stderr)
+    if recording.missing:
+        print(
+            f"note: {recording.missing} frames of the run are not in the recording, which fell "
+            "behind; what was decided after them need not come out the same",
+            file=sys.stderr,
+        )
     if not found.frames:
         raise SourceError(f"{recording.path}: holds no frame")
     return 0 if found.same else 1

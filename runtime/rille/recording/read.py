@@ -72,6 +72,8 @@ class Recording:
         config: the run's configuration as TOML; empty where the recorder was told none.
         stages: stage name -> name, version and digest of its bundle, variant and engine.
         events: the last events met by `frames`, as records.
+        missing: after `frames` came to its end: indices that no record has, between the lowest and
+            the highest: results that the recorder had no time for.
         cut: after `frames` came to its end: empty, or what is missing at the end of the file.
     """
 
@@ -81,6 +83,7 @@ class Recording:
         self.config = ""
         self.stages: dict[str, dict[str, str]] = {}
         self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+        self.missing = 0
         self._ending = Ending()
         self._read_head()
 
@@ -98,14 +101,19 @@ class Recording:
         self._ending.cut = ""
         self.events.clear()
         parts: dict[str, tuple[int, bytes]] = {}
+        lowest, highest, count = None, -1, 0
         for topic, message in read_messages(self.path, self._ending):
             if topic == topics.RESULT:
-                yield self._assemble(message, parts)
+                frame = self._assemble(message, parts)
                 parts.clear()
+                lowest = frame.index if lowest is None else min(lowest, frame.index)
+                highest, count = max(highest, frame.index), count + 1
+                yield frame
             elif topic in (topics.IMAGE, topics.MASK):
                 parts[topic] = (message.sequence, message.data)
             elif topic == topics.EVENTS:
                 self.events.append(self._table(message.data))
+        self.missing = max(0, highest - lowest + 1 - count) if lowest is not None else 0
 
     def _assemble(self, message: Any, parts: Mapping[str, tuple[int, bytes]]) -> Recorded:
         record = self._table(message.data)
