@@ -1,4 +1,4 @@
-"""What this machine is: board, operating system, cameras, temperature, throttling.
+"""What this machine is: board, operating system, cameras.
 
 Everything is read below a root folder, so that it can be tried without the board.
 """
@@ -22,14 +22,12 @@ class Board:
         jetpack: release of NVIDIA's system ("R36.4.0"); "" elsewhere.
         cameras: URIs of the V4L2 devices that are here, with their names.
         tools: scheme -> program that its cameras need, where it is installed.
-        celsius: the hottest thermal zone, or None.
     """
 
     model: str
     jetpack: str
     cameras: tuple[tuple[str, str], ...]
     tools: dict[str, str]
-    celsius: float | None
 
 
 def look_at_board(root: Path = Path("/")) -> Board:
@@ -39,25 +37,22 @@ def look_at_board(root: Path = Path("/")) -> Board:
         root: where its file system begins.
     """
     return Board(
-        model=_text(root / "proc/device-tree/model"),
-        jetpack=_jetpack(_text(root / "etc/nv_tegra_release")),
+        model=text_in(root / "proc/device-tree/model"),
+        jetpack=_jetpack(text_in(root / "etc/nv_tegra_release")),
         cameras=tuple(
-            (f"v4l2:///dev/{device.name}", _text(device / "name") or "a camera without a name")
+            (f"v4l2:///dev/{device.name}", text_in(device / "name") or "a camera without a name")
             for device in sorted((root / "sys/class/video4linux").glob("video*"))
         ),
         tools={scheme: tool for scheme, tool in _TOOLS.items() if shutil.which(tool)},
-        celsius=max(_temperatures(root), default=None),
     )
 
 
-def _temperatures(root: Path) -> list[float]:
-    """Return the degrees of the thermal zones that give sensible ones."""
-    found = []
-    for zone in (root / "sys/class/thermal").glob("thermal_zone*/temp"):
-        text = _text(zone)
-        if re.fullmatch(r"-?\d{1,7}", text) and -60_000 < int(text) < 200_000:
-            found.append(int(text) / 1000)
-    return found
+def celsius_in(path: Path) -> float | None:
+    """Return the degrees in a file of millidegrees, or None where that is not a sensible one."""
+    text = text_in(path)
+    if re.fullmatch(r"-?\d{1,7}", text) and -60_000 < int(text) < 200_000:
+        return int(text) / 1000
+    return None
 
 
 def _jetpack(text: str) -> str:
@@ -66,7 +61,8 @@ def _jetpack(text: str) -> str:
     return f"{match[1]}.{match[2]}" if match else ""
 
 
-def _text(path: Path) -> str:
+def text_in(path: Path) -> str:
+    """Return what a small file of the kernel says, trimmed; empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
     except OSError:

@@ -23,6 +23,7 @@ class Budget:
         quantile: which quantile of a stage's recent costs predicts the next, 0 to 1.
         margin_ms: kept free for what follows the last stage.
         keep_up: whether to segment more rarely where frames would get lost otherwise.
+        max_watt: power that the board may take, where it can be read; 0 for no limit.
         track: whether features are followed into frames that are not segmented, where that fits.
 
     Raises:
@@ -34,6 +35,7 @@ class Budget:
     margin_ms: float = 0.5
     keep_up: bool = False
     track: bool = False
+    max_watt: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.frame_ms < 1e7:
@@ -43,6 +45,8 @@ class Budget:
             )
         if not 0 < self.quantile <= 1:
             raise ConfigError(f"budget.quantile must be above 0, at most 1, not {self.quantile:g}")
+        if not 0 <= self.max_watt < 1e6:
+            raise ConfigError(f"budget.max_watt must be at least 0, not {self.max_watt:g}")
         if not self.margin_ms >= 0:
             raise ConfigError(f"budget.margin_ms must be at least 0, not {self.margin_ms:g}")
 

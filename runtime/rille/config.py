@@ -8,6 +8,7 @@ from typing import Any
 
 from rille.budget import Budget
 from rille.errors import ConfigError, nearest
+from rille.health.settings import DEFAULT_FOLDER, HealthConfig
 from rille.schema import build, merge_setting, parse_toml, read_toml, to_toml
 
 DEFAULT_SOURCE = "sim://moon?view=rover&terrain=boulder-field&seed=7&fps=10&frames=150"
@@ -113,7 +114,7 @@ class OutputConfig:
         limit: stop after so many captured frames; 0 for no limit.
     """
 
-    folder: str = "out/run"
+    folder: str = DEFAULT_FOLDER
     jsonl: bool = True
     video: bool = True
     report: bool = True
@@ -137,6 +138,7 @@ class RunConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
 
     def to_toml(self) -> str:
         """Return the configuration with every default written out; `read_config` reads it back."""

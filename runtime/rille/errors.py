@@ -15,6 +15,7 @@
       BackendError              4  an inference engine cannot be used
         BackendUnavailableError    not installed, or not usable with what is installed
         InferenceError             the network ran and failed, or gave numbers that are not numbers
+      SafeModeError             5  a supervised run died too often and is not started again
 
 A message names the thing concerned first, then what is wrong, then the way out.
 """
@@ -98,6 +99,16 @@ class BackendUnavailableError(BackendError):
 
 class InferenceError(BackendError):
     """A network failed on a frame, or its output is not finite."""
+
+
+class SafeModeError(RilleError):
+    """A supervised run died too often, and is not started again."""
+
+    exit_code = 5
+
+
+class OutputStuckError(InferenceError):
+    """A network gives outputs that cannot be answers: constant, or the same for every picture."""
 
 
 def nearest(word: str, known: list[str]) -> str:

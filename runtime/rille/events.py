@@ -60,12 +60,19 @@ KINDS: Mapping[str, Kind] = {
     "NETWORK_REBUILT": Kind(40, Severity.WARNING_HI),
     "BUNDLE_SWAPPED": Kind(41, Severity.ACTIVITY_HI),
     "BUNDLE_REFUSED": Kind(42, Severity.WARNING_HI),
+    "BUNDLE_UNCHANGED": Kind(43, Severity.ACTIVITY_HI),
     "SINK_FAILED": Kind(50, Severity.WARNING_HI),
     "SINK_RETURNED": Kind(51, Severity.ACTIVITY_HI),
     "SINK_DROPPED": Kind(52, Severity.WARNING_LO),
     "HEARTBEAT_LATE": Kind(60, Severity.WARNING_HI),
     "CHILD_RESTARTED": Kind(61, Severity.WARNING_HI),
     "SAFE_MODE": Kind(62, Severity.FATAL),
+    "NOTIFY_UNREACHABLE": Kind(63, Severity.WARNING_LO),
+    "CHILD_KILLED": Kind(64, Severity.WARNING_HI),
+    "SUN_INFERRED": Kind(70, Severity.WARNING_LO),
+    "SUN_CONTRADICTED": Kind(71, Severity.WARNING_HI),
+    "SUN_CONFIRMED": Kind(72, Severity.ACTIVITY_HI),
+    "OUTPUT_STUCK": Kind(73, Severity.WARNING_HI),
 }
 """Every event id there is; numbers are never given anew."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.ellipse import Ellipse
+    from rille.vehicle import Vehicle
 
 
 CLASSES = ("sky", "ground", "crater", "stone", "artifact", "track")
@@ -83,6 +84,7 @@ class Frame:
         name: what the source calls it, for people (a file name, "sim 12").
         source_ns: the camera's own time stamp, if it has one; data, never used for deadlines.
         truth: what it shows, if it is simulated.
+        vehicle: what the vehicle knew when it was taken, if that came along.
 
     Raises:
         FrameDecodeError: the pixels are not an 8-bit image of one or three channels.
@@ -94,6 +96,7 @@ class Frame:
     name: str = ""
     source_ns: int | None = None
     truth: Truth | None = field(default=None, repr=False)
+    vehicle: Vehicle | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape, kind = self.pixels.shape, self.pixels.dtype

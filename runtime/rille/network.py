@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rille.postprocess.guard import OutputGuard
     from rille.preprocess import Geometry
     from rille.result import Classification, Segmentation
 
@@ -106,23 +107,29 @@ class Network:
         contract = replace(self.contract, decision=decision)
         return Network(contract, self.variant, self.backend, self.bundle, self._engine)
 
-    def run(self, pixels: NDArray[np.uint8]) -> tuple[Classification | Segmentation, StageTimes]:
+    def run(
+        self, pixels: NDArray[np.uint8], guard: OutputGuard | None = None
+    ) -> tuple[Classification | Segmentation, StageTimes]:
         """Answer for one image.
 
         Args:
             pixels: (H, W, 3) RGB or (H, W) grey, uint8.
+            guard: looks at the outputs of one source's pictures, in order.
 
         Returns:
             A `Classification` or a `Segmentation`, by the bundle's task, and the time spent.
 
         Raises:
             InferenceError: the engine failed, or gave numbers that are not finite.
+            OutputStuckError: the guard refuses the outputs.
         """
         start = time.perf_counter_ns()
         tensor, geometry = self.preprocessor(pixels)
         ready = time.perf_counter_ns()
         outputs = self.backend.infer(tensor)
         inferred = time.perf_counter_ns()
+        if guard is not None:
+            guard(outputs, pixels)
         answer = self.decode(outputs, geometry)
         done = time.perf_counter_ns()
         times = StageTimes((ready - start) / 1e6, (inferred - ready) / 1e6, (done - inferred) / 1e6)

@@ -118,6 +118,9 @@ class Segmentation:
         coverage: share of the frame that the mask covers, 0 to 1.
         shares: label -> share of the frame it covers, 0 to 1.
         cell_px: (x, y) network pixels in one cell of the mask.
+        turned: how the frame was turned for the network's light; everything here is turned back.
+        sun_off_deg: angle that then remained between the Sun and the network's side; None where it
+            has none, or the Sun is not known.
     """
 
     mask: NDArray[np.uint8] = field(repr=False)
@@ -126,6 +129,8 @@ class Segmentation:
     coverage: float
     shares: Mapping[str, float] = field(default_factory=dict)
     cell_px: tuple[float, float] = (1.0, 1.0)
+    turned: str = ""
+    sun_off_deg: float | None = None
 
     def in_image(self) -> NDArray[np.uint8]:
         """Return the mask in the pixels of the source image, (H, W) uint8, nearest cell."""
@@ -227,6 +232,8 @@ class Result:
             record["size_px"] = [self.frame.width, self.frame.height]
             if self.frame.source_ns is not None:
                 record["source_ns"] = self.frame.source_ns
+            if self.frame.vehicle is not None:
+                record["vehicle"] = self.frame.vehicle.to_json()
         c, s = self.classification, self.segmentation
         if c is not None:
             record["classification"] = {
@@ -244,6 +251,10 @@ class Result:
                 "shares": {name: round(share, 4) for name, share in s.shares.items()},
                 "features": [f.to_json() for f in s.features],
             }
+            if s.turned:
+                record["segmentation"]["turned"] = s.turned
+            if s.sun_off_deg is not None:
+                record["segmentation"]["sun_off_deg"] = round(s.sun_off_deg, 1)
         if self.tracked is not None:
             record["tracked"] = {
                 "age_frames": self.tracked.age_frames,

@@ -24,6 +24,7 @@ from rille.result import State
         {"quantile": 0.0},
         {"quantile": 1.5},
         {"margin_ms": -1.0},
+        {"max_watt": -1.0},
     ],
 )
 def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:

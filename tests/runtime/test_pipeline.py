@@ -205,10 +205,10 @@ def test_leaving_the_loop_early_accounts_for_what_is_in_hand() -> None:
 def test_an_interrupt_inside_a_stage_still_accounts_for_the_frame() -> None:
     pipeline = Pipeline(segment=network("segmentation", [0.0]), budget=Budget(frame_ms=1000))
 
-    def interrupted(pixels: Any) -> Any:
+    def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    pipeline.networks["segment"].run = interrupted  # type: ignore[method-assign]
+    pipeline.networks["segment"].run = interrupted  # type: ignore[assignment,method-assign]
     with pytest.raises(KeyboardInterrupt):
         list(pipeline.stream(ScriptedCamera([0.0] * 3, [False], realtime=False)))
     check_account(pipeline, 1)

@@ -234,10 +234,10 @@ def test_an_interrupt_waits_for_the_other_network() -> None:
         parallel=True,
     )
 
-    def interrupted(pixels: Any) -> Any:
+    def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    pipeline.networks["segment"].run = interrupted  # type: ignore[method-assign]
+    pipeline.networks["segment"].run = interrupted  # type: ignore[assignment,method-assign]
     with pipeline, pytest.raises(KeyboardInterrupt):
         list(pipeline.stream(ScriptedCamera([0.0] * 3, [False], realtime=False)))
     check_account(pipeline, 1)

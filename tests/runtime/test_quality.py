@@ -9,10 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from rille.bundle import Bundle
+from rille.bundle import Bundle, load_bundle, shipped_bundles
+from rille.errors import InferenceError
 from rille.images import list_images, read_image
+from rille.network import Network
+from rille.occlusion import Occlusion
 from rille.pipeline import Pipeline
+from rille.postprocess import OutputGuard
 from rille.quality import FLAGS, QualityCheck
 from rille.sim import Descent
 from rille.sources import open_source
@@ -58,6 +63,92 @@ def test_blur_is_told_by_what_the_camera_gave_before(descent: Descent) -> None:
     soft = cv2.GaussianBlur(descent.frame(20)[0], (0, 0), 3.0)
     assert "blurred" in check(np.asarray(soft, np.uint8))
     assert "blurred" not in check(descent.frame(21)[0])
+
+
+def covered(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Return a frame seen through a smear on the lens: out of focus, and a little of the scene."""
+    height, width = pixels.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    away = np.hypot(x - 0.65 * width, y - 0.6 * height) / (0.22 * height)
+    share = np.clip(4 * (1 - away), 0, 1).astype(np.float32)
+    behind = cv2.GaussianBlur(pixels, (0, 0), 0.1 * height).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(0, 1.2, pixels.shape)
+    seen = pixels * (1 - share) + (0.15 * behind + 100 + noise) * share
+    return np.asarray(np.clip(seen, 0, 255), np.uint8)
+
+
+def test_a_smear_on_the_lens_is_noticed_after_a_while_and_nothing_without_one() -> None:
+    with open_source("sim://moon?size=160x120&frames=200&realtime=0&fps=5") as source:
+        frames = [frame.pixels for frame in source]
+    clean, smeared = Occlusion(), Occlusion(frames=60)
+    assert not any(clean(pixels) for pixels in frames)
+    seen = [smeared(p if k < 60 else covered(p, k)) for k, p in enumerate(frames)]
+    first = seen.index(True)
+    assert 120 <= first < 190 and all(seen[first:])
+
+
+def test_a_camera_that_stands_still_is_not_covered(descent: Descent) -> None:
+    check, pixels = Occlusion(frames=10), descent.frame(0)[0]
+    for k in range(60):
+        noise = np.random.default_rng(k).normal(0, 2, pixels.shape)
+        assert not check(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+def test_a_camera_whose_clock_goes_back_is_out_of_order() -> None:
+    check = QualityCheck()
+    stamps = (None, 10, 20, 20, 15, 16, None, 5, 6)
+    flagged = [check(noisy(120, 30, seed=k), stamp) for k, stamp in enumerate(stamps)]
+    late = ("out-of-order",)
+    assert flagged == [(), (), (), late, late, (), (), (), ()]
+
+
+def outputs(value: int, *, spread: int = 20) -> dict[str, NDArray[np.int8]]:
+    noise = np.random.default_rng(value).integers(0, spread + 1, (1, 8, 8, 1))
+    return {"mask": (noise + value).astype(np.int8), "centre": (noise - value).astype(np.int8)}
+
+
+def test_one_number_everywhere_is_no_answer() -> None:
+    guard = OutputGuard()
+    guard(outputs(1), noisy(100, 30))
+    guard({**outputs(1), "mask": np.full((1, 8, 8, 1), -128, np.int8)}, noisy(100, 30))
+    with pytest.raises(InferenceError, match="same number everywhere"):
+        guard(outputs(1, spread=0), noisy(100, 30))
+    with pytest.raises(InferenceError, match="same number everywhere"):
+        guard({"logits": np.zeros((1, 24), np.float32)}, noisy(100, 30))
+    guard(outputs(2), noisy(100, 30))
+
+
+def test_a_network_that_says_the_same_to_everything_is_stuck() -> None:
+    guard = OutputGuard(limit=5)
+    pictures = [np.roll(descending(), 20 * k, axis=1) for k in range(12)]
+    for picture in pictures[:5]:
+        guard(outputs(1), picture)
+    for picture in pictures[5:8]:
+        with pytest.raises(InferenceError, match=r"the same output for \d different pictures"):
+            guard(outputs(1), picture)
+    guard(outputs(2), pictures[8])
+    guard(outputs(2), pictures[9])
+
+
+def test_a_still_scene_may_give_the_same_answer_for_ever() -> None:
+    guard = OutputGuard(limit=3)
+    for k in range(30):
+        guard(outputs(1), noisy(120, 5, seed=k))
+
+
+def descending() -> NDArray[np.uint8]:
+    return np.tile(np.linspace(20, 220, 320, dtype=np.uint8), (240, 1))
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_no_shipped_network_is_taken_for_stuck(name: str) -> None:
+    pictures: list[NDArray[np.uint8]] = [np.full((240, 320, 3), v, np.uint8) for v in (0, 255)]
+    pictures += [noisy(level, spread) for level in (5, 120) for spread in (2, 40)]
+    network, guard = Network.load(load_bundle(name)), OutputGuard(limit=2)
+    for picture in pictures:
+        tensor, _ = network.preprocessor(picture)
+        guard(network.backend.infer(tensor), picture)
+    network.close()
 
 
 def test_it_is_quick() -> None:

@@ -22,6 +22,7 @@ from rille.recording import Recorded, open_recording
 from rille.replay import replay
 from rille.result import Result, Segmentation, State
 from rille.sources import open_source
+from rille.vehicle import Vehicle
 
 SIM = "sim://moon?view=rover&terrain=boulder-field&seed=7&fps=2&frames=4&size=320x240"
 QUIET = ["--set", "output.video=false", "--set", "output.report=false"]
@@ -182,11 +183,22 @@ def test_frames_nobody_worked_on_come_out_as_recorded(tmp_path: Path) -> None:
         assert dict(pairs[at][0].record) == pairs[at][1]
 
 
+def test_what_the_vehicle_knew_comes_along(tmp_path: Path) -> None:
+    first = worked(0)
+    assert first.frame is not None
+    knew = Vehicle(sun_azimuth_deg=12.3456789, pose={"x_m": 1.00001})
+    result = replace(first, frame=replace(first.frame, vehicle=knew))
+    notes = Notes()
+    list(replay(open_recording(record(tmp_path / "run.mcap", [result])), notes))
+    assert notes.asked[0][0].vehicle == knew
+
+
 @pytest.mark.parametrize(
     ("key", "value", "match"),
     [
         ("readings_ns", {"start": "x"}, "clock readings are missing or damaged"),
         ("captured_ns", 1.5, "times are missing or damaged"),
+        ("vehicle", {"sun_azimuth_deg": 1e9}, "vehicle: sun_azimuth_deg must be"),
         ("source_ns", "now", "times are missing or damaged"),
     ],
 )

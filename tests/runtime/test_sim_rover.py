@@ -329,7 +329,7 @@ def test_the_same_seed_gives_the_same_view(world: str) -> None:
         )
         process = RenderProcess(scenario, workers)
         for _ in range(3):
-            pixels, truth = process.next()
+            pixels, truth, _ = process.next()
         process.close()
         assert truth is not None and truth.classes is not None
         return hashlib.sha256(pixels.tobytes() + truth.classes.tobytes()).hexdigest()

@@ -16,7 +16,7 @@ from rille.budget import Budget
 from rille.bundle import Bundle
 from rille.capture.tools import csi, libcamera
 from rille.capture.wire import FRAME, Header, unpack
-from rille.errors import ConfigError, SourceError
+from rille.errors import ConfigError, FrameDecodeError, SourceError
 from rille.frame import Frame
 from rille.pipeline import Pipeline
 from rille.sources import Source, open_source
@@ -54,7 +54,10 @@ def wait_for(source: Source, count: int = 1, limit_s: float = 20.0) -> list[Fram
     frames: list[Frame] = []
     end = time.monotonic() + limit_s
     while len(frames) < count and time.monotonic() < end:
-        frame = source.read(0.2)
+        try:
+            frame = source.read(0.2)
+        except FrameDecodeError:
+            continue
         if frame is not None:
             frames.append(frame)
     assert len(frames) == count, list(source.events)
@@ -76,6 +79,17 @@ def test_frames_come_in_order_and_whole(serve: Server, kind: str) -> None:
     if kind != "damaged":
         steps = np.diff([int(f.pixels.mean()) for f in frames])
         assert (steps == np.diff(indices)).all()  # a gap in the indices is a gap in the pictures
+
+
+def test_a_truncated_picture_is_a_failed_frame(serve: Server) -> None:
+    _, port = serve("damaged")
+    with open_source(f"http://127.0.0.1:{port}/#fps=30") as camera:
+        wait_for(camera, 2)
+        with pytest.raises(FrameDecodeError, match="not a complete image") as caught:
+            while True:
+                camera.read(0.2)
+        (frame,) = wait_for(camera)
+    assert 0 < caught.value.index < frame.index
 
 
 def test_a_slow_reader_gets_the_newest_frame(serve: Server) -> None:
@@ -289,7 +303,7 @@ def test_messages_survive_the_way_and_nothing_else_is_one() -> None:
         b"x" + head.pack()[1:],
         Header(FRAME, 2, 3, 3, 17, 7, 123, 5).pack(),
         Header(FRAME, 2, 3, 4, 24, 7, 123, 5).pack(),
-        Header(3, 0, 0, 0, 0).pack(),
+        Header(4, 0, 0, 0, 0).pack(),
         Header(2, size=1 << 40).pack(),
     ):
         with pytest.raises(ValueError, match="not a message"):

@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from rille.capture.av import read
 from rille.errors import SourceError
 from rille.sources import open_source
 from rille.sources.live import LiveSource
+from rille.uri import SourceUri
 
-pytest.importorskip("av", reason="the video extra is not installed")
+av: Any = pytest.importorskip("av", reason="the video extra is not installed")
 
 HERE = Path(__file__).parent
 GI = "import gi; gi.require_version('GstRtspServer', '1.0')"
@@ -153,3 +156,21 @@ def test_a_transport_stream_over_udp(free_port: int) -> None:
     finally:
         sender.kill()
         sender.wait()
+
+
+def test_a_picture_whose_packets_were_lost_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    with av.open(str(path), "w", format="mpegts") as out:
+        stream = out.add_stream("mpeg2video", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for k in range(40):
+            picture = np.random.default_rng(k).integers(0, 256, (240, 320, 3), np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    whole = path.read_bytes()
+    packet = len(whole) // 188 // 2
+    path.write_bytes(whole[: 188 * packet] + whole[188 * (packet + 5) :])
+    shots = list(read(SourceUri(str(path), "udp", str(path), {})))
+    damaged = [shot for shot in shots if shot.pixels is None]
+    assert damaged and all("never came" in shot.fault for shot in damaged)
+    assert sum(shot.pixels is not None for shot in shots) >= 30

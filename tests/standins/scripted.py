@@ -50,7 +50,7 @@ class ScriptedEngine:
 def network(task: str, costs_ms: Costs, fails: list[bool] | None = None) -> Network:
     outputs = {
         "classification": {"logits": np.array([[0.0, 1.0]], np.float32)},
-        "segmentation": {"mask": np.zeros((1, 8, 8, 1), np.float32)},
+        "segmentation": {"mask": -np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1) - 9},
     }[task]
     contract = Contract(
         name="scripted",

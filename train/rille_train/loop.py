@@ -238,6 +238,8 @@ def _contract(recipe: Recipe, dataset: Dataset) -> Contract:
         labels=tuple(LabelEntry(id=label.id, name=label.name) for label in labels),
         preprocess=recipe.preprocess,
         decision=recipe.decision,
+        # Such a network tells left from right by itself; it never saw the Sun above or below.
+        light="horizontal" if recipe.model.canonical_light else "",
     )
 
 

@@ -7,7 +7,7 @@ import types
 import typing
 from typing import Any
 
-from rille.bundle.manifest import MAX_FILE_BYTES, SCHEMA, TARGETS, TASKS, Manifest
+from rille.bundle.manifest import LIGHTS, MAX_FILE_BYTES, SCHEMA, TARGETS, TASKS, Manifest
 
 _SCALARS: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -22,6 +22,7 @@ _RANGES: dict[tuple[str, str], dict[str, Any]] = {
     ("Manifest", "task"): {"enum": list(TASKS)},
     ("Manifest", "name"): {"pattern": "^[a-z0-9][a-z0-9-]{0,63}$"},
     ("Manifest", "labels"): {"minItems": 1},
+    ("Manifest", "light"): {"enum": list(LIGHTS)},
     ("Manifest", "variants"): {"minProperties": 1},
     ("Manifest", "files"): {"propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}},
     ("FileEntry", "bytes"): {"minimum": 0, "maximum": MAX_FILE_BYTES},

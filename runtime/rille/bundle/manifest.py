@@ -19,6 +19,7 @@ from rille.tensor import TensorSpec
 SCHEMA = 2
 TASKS = ("classification", "multilabel", "segmentation")
 TARGETS = ("tflite", "onnx")
+LIGHTS = ("", "left", "right", "up", "down", "horizontal")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -139,6 +140,9 @@ class Contract:
         labels: the classes in the order of the network's outputs.
         preprocess: operations, see `rille.preprocess`.
         decision: thresholds and temperature.
+        light: side of the image from which the Sun stood in all training images ("left", "right",
+            "up", "down", or "horizontal": left or right); frames are turned accordingly. Empty
+            where it stood anywhere.
     """
 
     name: str
@@ -149,8 +153,11 @@ class Contract:
     labels: tuple[LabelEntry, ...]
     preprocess: tuple[dict[str, Any], ...]
     decision: Decision
+    light: str = ""
 
     def __post_init__(self) -> None:
+        if self.light not in LIGHTS or (self.light and self.task != "segmentation"):
+            raise ValueError(f"light {self.light!r} is no side, or the task no segmentation")
         if self.task not in TASKS:
             raise ValueError(f"task {self.task!r} is not known (known: {', '.join(TASKS)})")
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", self.name):
@@ -247,6 +254,8 @@ class Manifest(Contract):
     def to_json(self) -> str:
         """Return the text of `manifest.json`: sorted keys, so that equal manifests are equal."""
         table = asdict(self)
+        if not self.light:
+            del table["light"]
         for variant in table["variants"].values():
             if variant["golden_share"] is None:
                 del variant["golden_share"]

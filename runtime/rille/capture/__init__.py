@@ -17,9 +17,14 @@ MODULES = {
     "v4l2": "v4l2",
     "csi": "tools",
     "libcamera": "tools",
+    "picamera2": "picamera",
+    "shm": "shm",
+    "udpraw": "udpraw",
 }
 """Scheme -> module. No other scheme is opened."""
-WATCHED = ("fps", "connect_s", "stall_s")
+VEHICLE = ("vehicle", "vehicle_peer", "max_age_s")
+"""Options of every source; see `rille.sources.feed`."""
+WATCHED = ("fps", "connect_s", "stall_s", *VEHICLE)
 """Options of every live source; see `rille.sources.live`."""
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rille.capture import WATCHED
+from rille.capture.shot import Shot
 from rille.errors import ConfigError, SourceError
 from rille.uri import SourceUri
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _TRANSPORTS = ("tcp", "udp")
 _TIMEOUT_S = 10.0
@@ -29,7 +26,7 @@ def check(uri: SourceUri) -> None:
         raise ConfigError(f"{uri.shown}: transport must be {' or '.join(_TRANSPORTS)}")
 
 
-def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def read(uri: SourceUri) -> Iterator[Shot]:
     """Give the frames of a stream until it ends.
 
     Decoding is told to keep no frame back: one thread, for each thread of a frame-threaded decoder
@@ -56,7 +53,10 @@ def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
             stream.thread_type = "NONE"
             for frame in container.decode(stream):
                 stamp = None if frame.time is None else int(frame.time * 1e9)
-                yield frame.to_ndarray(format="rgb24"), stamp
+                if frame.is_corrupt:  # the decoder saw that packets are missing
+                    yield Shot(None, stamp, fault="a part of it never came")
+                else:
+                    yield Shot(frame.to_ndarray(format="rgb24"), stamp)
     except av.FFmpegError as wrong:
         raise SourceError(f"{uri.shown}: {_reason(wrong)}") from None
 

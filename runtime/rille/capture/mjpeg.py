@@ -10,17 +10,13 @@ import base64
 import http.client
 import ssl
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from rille.capture import WATCHED
+from rille.capture.shot import Shot
 from rille.errors import FrameDecodeError, SourceError
 from rille.images import decode_image
 from rille.uri import SourceUri
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _TIMEOUT_S = 10.0
 _MAX_PART = 32 * 1024 * 1024
@@ -37,7 +33,7 @@ def check(uri: SourceUri) -> None:
     uri.check_options(WATCHED)
 
 
-def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def read(uri: SourceUri) -> Iterator[Shot]:
     """Give the pictures of a stream until it ends.
 
     Raises:
@@ -56,9 +52,9 @@ def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
             if body is None:
                 return
             try:
-                yield decode_image(body, uri.shown), None
-            except FrameDecodeError:
-                continue  # the next one may be whole
+                yield Shot(decode_image(body, uri.shown))
+            except FrameDecodeError as wrong:
+                yield Shot(None, fault=str(wrong))  # the next one may be whole
     except (OSError, http.client.HTTPException) as wrong:
         raise SourceError(f"{uri.shown}: {_reason(wrong)}") from None
     finally:

@@ -13,23 +13,21 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO
-
-import numpy as np
+from typing import BinaryIO
 
 from rille.capture import module_of
-from rille.capture.wire import FRAME, TROUBLE, Header
+from rille.capture.shot import Shot
+from rille.capture.wire import DAMAGED, FRAME, TROUBLE, Header
 from rille.errors import RilleError
 from rille.slot import LatestSlot
 from rille.uri import SourceUri, split_uri
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Picture = tuple["NDArray[np.uint8]", "int | None"]
-"""Pixels, (H, W, 3) RGB or (H, W), uint8, and the camera's own time stamp in ns, if it has one."""
-Reader = Callable[[SourceUri], Iterator[Picture]]
+Reader = Callable[[SourceUri], Iterator[Shot]]
+Message = tuple[Header, bytes]
+_MOST_WORDS, _MOST_DAMAGED = 4096, 1000
+_LOOK_S = 0.05
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 
 
@@ -41,48 +39,66 @@ def capture(read: Reader, uri: SourceUri, out: BinaryIO) -> None:
         uri: the source.
         out: where messages go.
     """
-    slot: LatestSlot[tuple[Header, bytes]] = LatestSlot()
-    sender = threading.Thread(target=_send, args=(slot, out), daemon=True)
+    slot: LatestSlot[Message] = LatestSlot()
+    damaged: deque[Message] = deque(maxlen=_MOST_DAMAGED)
+    sender = threading.Thread(target=_send, args=(slot, damaged, out), daemon=True)
     sender.start()
     number, pause_s = 0, _FIRST_PAUSE_S
     while sender.is_alive():
         trouble = "the stream ended"
         try:
-            for pixels, source_ns in read(uri):
-                height, width = pixels.shape[:2]
-                header = Header(
-                    FRAME,
-                    height,
-                    width,
-                    1 if pixels.ndim == 2 else pixels.shape[2],
-                    pixels.size,
-                    number,
-                    time.monotonic_ns(),
-                    source_ns,
-                )
+            for shot in read(uri):
+                number += shot.missed
+                message = _message(shot, number)
                 number += 1
-                pause_s = _FIRST_PAUSE_S
-                slot.put((header, pixels.tobytes()))
+                if shot.pixels is None:
+                    damaged.append(message)  # a newer frame must not take its place untold
+                else:
+                    pause_s = _FIRST_PAUSE_S
+                    slot.put(message)
                 if not sender.is_alive():
                     return
         except RilleError as wrong:
             trouble = str(wrong)
-        body = trouble.encode()[:4096]
+        body = trouble.encode()[:_MOST_WORDS]
         slot.put((Header(TROUBLE, size=len(body)), body))
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-def _send(slot: LatestSlot[tuple[Header, bytes]], out: BinaryIO) -> None:
+def _message(shot: Shot, number: int) -> Message:
+    """Return a frame as it is sent; one from the future, by its own word, is from now."""
+    now = time.monotonic_ns()
+    captured = now if shot.captured_ns is None else min(shot.captured_ns, now)
+    if shot.pixels is None:
+        body = shot.fault.encode()[:_MOST_WORDS]
+        return Header(DAMAGED, size=len(body), number=number, captured_ns=captured), body
+    height, width = shot.pixels.shape[:2]
+    channels = 1 if shot.pixels.ndim == 2 else shot.pixels.shape[2]
+    return (
+        Header(FRAME, height, width, channels, shot.pixels.size, number, captured, shot.source_ns),
+        shot.pixels.tobytes(),
+    )
+
+
+def _send(slot: LatestSlot[Message], damaged: deque[Message], out: BinaryIO) -> None:
+    """Send what there is, damaged frames in their places between the others."""
     try:
         while True:
-            message = slot.take(1.0)
+            message = slot.take(_LOOK_S)
+            told = message is None or message[0].kind == TROUBLE
+            while damaged and (told or damaged[0][0].number < message[0].number):  # type: ignore[index]
+                _write(out, damaged.popleft())
             if message is not None:
-                out.write(message[0].pack())
-                out.write(message[1])
-                out.flush()
+                _write(out, message)
     except (BrokenPipeError, ValueError):
         return
+
+
+def _write(out: BinaryIO, message: Message) -> None:
+    out.write(message[0].pack())
+    out.write(message[1])
+    out.flush()
 
 
 def _end_with(stdin: BinaryIO) -> None:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from rille.capture import WATCHED
+from rille.capture.shot import Shot
 from rille.errors import ConfigError, SourceError
 from rille.uri import SourceUri
 
@@ -36,7 +37,7 @@ def check(uri: SourceUri) -> None:
     command_of(uri)
 
 
-def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def read(uri: SourceUri) -> Iterator[Shot]:
     """Give the frames of a camera until its program ends.
 
     Raises:
@@ -61,7 +62,7 @@ def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
                 raw = pipe.read(frame_bytes)
                 if len(raw) < frame_bytes:
                     break
-                yield picture(np.frombuffer(raw, np.uint8)), None
+                yield Shot(picture(np.frombuffer(raw, np.uint8)))
         finally:
             child.kill()
         spoken.seek(max(0, spoken.tell() - 4096))
@@ -85,7 +86,7 @@ def csi(uri: SourceUri) -> Command:
     width, height = uri.size((1280, 720))
     rate = int(uri.number("fps", 30, 1, 240) or 30)
     elements = [
-        f"nvarguscamerasrc sensor-id={_sensor(uri)}",
+        f"nvarguscamerasrc sensor-id={sensor_of(uri)}",
         f"video/x-raw(memory:NVMM),width={width},height={height},framerate={rate}/1",
         "nvvidconv",
         "video/x-raw,format=BGRx",
@@ -112,7 +113,7 @@ def libcamera(uri: SourceUri) -> Command:
     if width % 64 or height % 2:
         raise ConfigError(f"{uri.shown}: the width must be a multiple of 64, the height even")
     rate = uri.number("fps", 30, 0.1, 240) or 30
-    command = ["rpicam-vid", "--camera", _sensor(uri), "--timeout", "0", "--nopreview"]
+    command = ["rpicam-vid", "--camera", sensor_of(uri), "--timeout", "0", "--nopreview"]
     command += ["--width", str(width), "--height", str(height), "--framerate", f"{rate:g}"]
     command += ["--codec", "yuv420", "--flush", "--output", "-"]
     return (
@@ -124,7 +125,12 @@ def libcamera(uri: SourceUri) -> Command:
     )
 
 
-def _sensor(uri: SourceUri) -> str:
+def sensor_of(uri: SourceUri) -> str:
+    """Return the number of a camera, as text.
+
+    Raises:
+        ConfigError: not a number.
+    """
     number = uri.target.strip("/") or "0"
     if not number.isdigit():
         raise ConfigError(f"{uri.shown}: cameras have numbers: {uri.scheme}://0")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 
 from rille.capture import WATCHED
+from rille.capture.shot import Shot
 from rille.errors import ConfigError, SourceError, SourceNotFoundError
 from rille.uri import SourceUri
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _SIZE, _FORMAT = (640, 480), "MJPG"
 
@@ -31,7 +28,7 @@ def check(uri: SourceUri) -> None:
         raise ConfigError(f"{uri.shown}: format must be four letters, as MJPG or YUYV")
 
 
-def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
+def read(uri: SourceUri) -> Iterator[Shot]:
     """Give the frames of a device until it is lost.
 
     Raises:
@@ -62,6 +59,6 @@ def read(uri: SourceUri) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
             good, pixels = camera.read()
             if not good:
                 raise SourceError(f"{uri.shown}: gives no more frames; was it unplugged?")
-            yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), None  # type: ignore[misc]
+            yield Shot(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8))
     finally:
         camera.release()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-FRAME, TROUBLE = 1, 2
+FRAME, TROUBLE, DAMAGED = 1, 2, 3
 MAX_BODY = 256 * 1024 * 1024
 _MAGIC = b"RLF1"
 # Magic, kind, height, width, channels, body bytes, number, monotonic ns, source ns (-1: none).
@@ -21,12 +21,14 @@ class Header:
     """The head of a message.
 
     Attributes:
-        kind: `FRAME`, whose body is pixels, or `TROUBLE`, whose body is a sentence.
+        kind: `FRAME`, whose body is pixels; `DAMAGED`, a frame of which the body says in a sentence
+            what is wrong with it; `TROUBLE`, no frame but a sentence.
         height, width, channels: of the pixels; 0 otherwise.
         size: bytes of the body.
         number: of the frame since the process started; numbers that are left out were captured and
-            replaced by newer frames before they could be sent.
-        captured_ns: monotonic time at which the frame was complete.
+            replaced by newer frames before they could be sent, or never got here.
+        captured_ns: monotonic time at which the frame was captured or, where that is not known,
+            complete.
         source_ns: the camera's own time stamp, or None.
     """
 
@@ -56,7 +58,7 @@ def unpack(text: bytes) -> Header:
     """
     magic, kind, height, width, channels, size, number, captured, source = HEADER.unpack(text)
     pixels = height * width * channels
-    known = kind == TROUBLE or (kind == FRAME and pixels == size and channels in (1, 3))
+    known = kind in (TROUBLE, DAMAGED) or (kind == FRAME and pixels == size and channels in (1, 3))
     if magic != _MAGIC or not known or size > MAX_BODY:
         raise ValueError("not a message of a capture process")
     stamp = None if source < 0 else source

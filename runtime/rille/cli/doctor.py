@@ -14,14 +14,16 @@ import rille
 from rille.backends.cuda import open_cuda
 from rille.backends.tensorrt import import_tensorrt
 from rille.bench import processor, rendered
-from rille.board import look_at_board
+from rille.board import Board, look_at_board
 from rille.bundle import load_bundle, shipped_bundles
+from rille.cli.board_check import missing_tools, strain_facts, strain_troubles
 from rille.config import RunConfig
 from rille.errors import RilleError
 from rille.latency import spent_ms
 from rille.network import Network
 from rille.plan import default_threads, fastest, measure_plans, remember
 from rille.registry import package_version
+from rille.strain import Strain, read_strain
 
 _RUNS = 30
 
@@ -34,9 +36,12 @@ def main(arguments: list[str]) -> int:
         "Exit code 0: go; 1: no-go.",
     )
     parser.parse_args(arguments)
-    for name, value in _facts():
+    board, strain = look_at_board(), read_strain()
+    for name, value in _facts(board, strain):
         print(f"{name:12s} {value}")
-    troubles = _check_python()
+    for advice in missing_tools(board):
+        print(f"note: {advice}", file=sys.stderr)
+    troubles = [*_check_python(), *strain_troubles(strain)]
     pixels = rendered(640, 480)[0]
     for name in shipped_bundles():
         trouble = _check_bundle(name, pixels)
@@ -52,15 +57,14 @@ def main(arguments: list[str]) -> int:
     return 1 if troubles else 0
 
 
-def _facts() -> list[tuple[str, str]]:
-    board = look_at_board()
+def _facts(board: Board, strain: Strain) -> list[tuple[str, str]]:
     cameras = [f"{uri} ({name})" for uri, name in board.cameras]
     cameras += [f"{scheme}:// by {tool}" for scheme, tool in board.tools.items()]
     known = [word for word in (board.model, board.jetpack and f"L4T {board.jetpack}") if word]
     return [
         ("rille", rille.__version__),
         ("board", ", ".join([*known, processor(), f"{len(os.sched_getaffinity(0))} usable cores"])),
-        ("temperature", "unknown" if board.celsius is None else f"{board.celsius:.0f} C"),
+        *strain_facts(strain),
         ("cameras", ", ".join(cameras) or "none found"),
         ("system", f"{_system()}, kernel {platform.release()}, {platform.machine()}"),
         ("python", platform.python_version()),

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
-import cv2
-
 from rille.errors import RilleError, nearest
 
 _VERBS = {
@@ -45,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 good; 1 a check failed; 2 usage or configuration; 3 source, device or output; 4 bundle or
-        backend; 130 interrupted by Ctrl-C.
+        backend; 5 safe mode; 130 interrupted by Ctrl-C.
     """
-    # OpenCV and its FFmpeg report on stderr what rille says in its own words.
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    # OpenCV and its FFmpeg report on stderr what rille says in its own words. They read this when
+    # they are loaded, which is later: a supervisor does without them.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
@@ -62,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb, rest = words[0], words[1:]
     try:
-        return _command(verb)(rest)
+        return _command(verb, rest)(rest)
     except RilleError as wrong:
         print(f"rille {verb}: {wrong}", file=sys.stderr)
         return wrong.exit_code
@@ -83,9 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _command(verb: str) -> Callable[[list[str]], int]:
+def _command(verb: str, rest: list[str]) -> Callable[[list[str]], int]:
     if verb in _VERBS:
-        module = importlib.import_module(f"rille.cli.{verb}")
+        parent = verb == "run" and "--supervised" in rest
+        module = importlib.import_module(f"rille.cli.{'supervise' if parent else verb}")
         command: Callable[[list[str]], int] = module.main
         return command
     points = _points()

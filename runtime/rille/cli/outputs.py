@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rille.sinks import open_sink
+from rille.sinks.account import CountedSink
 from rille.sinks.console import Console
 from rille.sinks.fan import SinkFan
 from rille.sinks.jsonl import JsonLines
@@ -14,6 +15,7 @@ from rille.sinks.video import AnnotatedVideo
 if TYPE_CHECKING:
     from rille.config import RunConfig
     from rille.events import EventLog
+    from rille.health.beats import Heartbeats
     from rille.pipeline import Pipeline
     from rille.recording.facts import RunFacts
     from rille.report import RunRecord
@@ -27,6 +29,7 @@ def add_sinks(
     source: Source,
     pipeline: Pipeline,
     record: RunRecord,
+    beats: Heartbeats,
     facts: RunFacts,
     recording: str = "",
 ) -> None:
@@ -44,7 +47,10 @@ def add_sinks(
         sink.about(facts)
         fan.add(sink, uri, required=uri == recording)
     if config.output.jsonl:
-        fan.add(JsonLines(folder / "results.jsonl"), "results.jsonl", required=True)
+        lines = CountedSink(beats, JsonLines(folder / "results.jsonl"))
+        fan.add(lines, "results.jsonl", required=True)
+    else:
+        fan.add(CountedSink(beats), "account")
     if config.output.video:
         # A folder of photographs is shown at a pace the eye can follow.
         video = AnnotatedVideo(folder / "annotated.mp4", source.fps or 4.0)

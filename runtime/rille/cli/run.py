@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import signal
@@ -13,26 +12,30 @@ from pathlib import Path
 from types import FrameType
 
 import rille
-from rille.bundle import Bundle, load_bundle, read_public_key
 from rille.cli.facts import run_facts, versions
 from rille.cli.outputs import add_sinks, sink_notes
-from rille.config import NETWORKS, RunConfig, StageConfig, read_config
+from rille.cli.reload import find_bundle, load_network, reload_on_hangup
+from rille.cli.run_options import read_run_options
+from rille.cli.supervision import supervision
+from rille.config import NETWORKS, RunConfig, read_config
 from rille.errors import RilleError, SinkError, SourceError
 from rille.events import EventLog
 from rille.files import sink_error, write_whole
-from rille.network import Network
+from rille.health.beats import Heartbeats
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
 from rille.report import RunRecord, write_report
 from rille.sinks.fan import SinkFan
 from rille.sources import Source, open_source
 from rille.sources.follow import SourceFollower
+from rille.sources.watched import WatchedSource
+from rille.strain_watch import StrainWatch
 
 
 def main(arguments: list[str]) -> int:
     """Run `rille run`; see `rille run --help`."""
-    words = "Stream frames through the networks and write results, video and report."
-    return run(configure(parser("run", words).parse_args(arguments)))
+    options = read_run_options(arguments)
+    return run(read_config(options.config, options.settings))
 
 
 def run(config: RunConfig, recording: str = "") -> int:
@@ -49,18 +52,23 @@ def run(config: RunConfig, recording: str = "") -> int:
     _make_folder(folder)
     events = EventLog()
     with contextlib.ExitStack() as stack:
+        beats = stack.enter_context(supervision())
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
-        pipeline = stack.enter_context(build_pipeline(config, events))
+        strain = stack.enter_context(StrainWatch(events, max_watt=config.budget.max_watt or None))
+        pipeline = stack.enter_context(build_pipeline(config, events, strain))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
         record = RunRecord()
         # Frames that are read on demand wait for the sinks; those of a camera never do.
         fan = SinkFan(events, lossless=not source.realtime)
         stack.callback(fan.close)
         interrupted = stack.enter_context(_signals(pipeline, fan))
+        stack.enter_context(reload_on_hangup(config, pipeline, beats.supervised))
         facts = run_facts(config, pipeline, source)
-        add_sinks(fan, config, folder, source, pipeline, record, facts, recording)
-        problem = _stream(pipeline, source, fan, events, config.output.limit)
+        add_sinks(fan, config, folder, source, pipeline, record, beats, facts, recording)
+        beats.run()
+        problem = _stream(pipeline, source, fan, beats, config.output.limit)
+        beats.finish()
         try:
             _complete(folder, config, pipeline, source, record, fan, events)
         except RilleError as wrong:
@@ -98,6 +106,8 @@ def _complete(
         "events": dict(events.counts),
         "sinks": {name: counts.to_json() for name, counts in fan.counts().items()},
     }
+    if source.feed is not None:
+        summary["vehicle_feed"] = {"heard": source.feed.heard, "ignored": source.feed.ignored}
     write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if config.output.report:
         write_report(
@@ -108,38 +118,6 @@ def _complete(
             config=config.to_toml(),
             versions=versions(pipeline),
         )
-
-
-def parser(verb: str, description: str) -> argparse.ArgumentParser:
-    """Return the parser of a verb that runs a pipeline; `configure` takes what it gives."""
-    parser = argparse.ArgumentParser(
-        prog=f"rille {verb}",
-        description=description,
-        epilog="Everything in the configuration can be set: --set budget.frame_ms=40 "
-        "--set segment.bundle=path/to/bundle --set output.video=false",
-    )
-    parser.add_argument("config", nargs="?", type=Path, help="TOML file (default: the simulator)")
-    parser.add_argument("--source", metavar="URI", help="sim://moon, images://FOLDER, file://VIDEO")
-    parser.add_argument("--out", metavar="DIR", help="folder for the outputs (default: out/run)")
-    parser.add_argument("--budget-ms", type=float, metavar="MS", help="deadline from capture")
-    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
-    return parser
-
-
-def configure(options: argparse.Namespace) -> RunConfig:
-    """Resolve the configuration from the file and the options.
-
-    Raises:
-        ConfigError: a key or value does not fit.
-    """
-    settings = list(options.settings)
-    if options.source is not None:
-        settings.append(f"source.uri={json.dumps(options.source)}")
-    if options.out is not None:
-        settings.append(f"output.folder={json.dumps(options.out)}")
-    if options.budget_ms is not None:
-        settings.append(f"budget.frame_ms={options.budget_ms}")
-    return read_config(options.config, settings)
 
 
 def _make_folder(folder: Path) -> None:
@@ -155,10 +133,12 @@ def _make_folder(folder: Path) -> None:
         raise sink_error(folder, wrong) from None
 
 
-def build_pipeline(config: RunConfig, events: EventLog | None = None) -> Pipeline:
+def build_pipeline(
+    config: RunConfig, events: EventLog | None = None, strain: StrainWatch | None = None
+) -> Pipeline:
     """Load the networks that a configuration names; see `Pipeline`."""
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
-    bundles = {name: _bundle(config, stage) for name, stage in stages.items() if stage.bundle}
+    bundles = {name: find_bundle(config, stage) for name, stage in stages.items() if stage.bundle}
     plan = plan_for(
         bundles,
         backend=config.engine.backend,
@@ -166,12 +146,7 @@ def build_pipeline(config: RunConfig, events: EventLog | None = None) -> Pipelin
         parallel=NETWORKS[config.engine.networks],
     )
     networks = {
-        name: Network.load(
-            bundle,
-            variant=stages[name].variant or None,
-            backend=config.engine.backend,
-            threads=plan.threads,
-        )
+        name: load_network(config, stages[name], bundle, plan.threads)
         for name, bundle in bundles.items()
     }
     return Pipeline(
@@ -182,18 +157,16 @@ def build_pipeline(config: RunConfig, events: EventLog | None = None) -> Pipelin
         budget=config.budget,
         check_every=config.engine.check_every,
         events=events,
+        strain=None if strain is None else lambda: strain.reason,
     )
 
 
-def _bundle(config: RunConfig, stage: StageConfig) -> Bundle:
-    return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
-
-
 def _stream(
-    pipeline: Pipeline, source: Source, fan: SinkFan, events: EventLog, limit: int
+    pipeline: Pipeline, source: Source, fan: SinkFan, beats: Heartbeats, limit: int
 ) -> RilleError | None:
     """Feed every result to every sink, complete the sinks, and return what went wrong, if so."""
     problem: RilleError | None = None
+    events = pipeline.events
     events.emit(
         "RUN_STARTED",
         f"rille {rille.__version__}: {source.describe()}",
@@ -201,11 +174,12 @@ def _stream(
         budget_ms=pipeline.budget.frame_ms,
         version=rille.__version__,
     )
-    results = pipeline.stream(source, losses=True)
+    results = pipeline.stream(WatchedSource(source, beats), losses=True)
     try:
         with SourceFollower(source, events):
             for result in results:
                 fan.write(result)
+                beats.published()
                 if limit and pipeline.stats.totals.captured >= limit:
                     pipeline.stop()
     except RilleError as wrong:

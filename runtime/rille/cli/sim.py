@@ -169,7 +169,7 @@ def _show(scenario: Scenario, path: Path, truth: bool) -> None:
     movie = MovieWriter(path, scenario.fps)
     try:
         for index in range(scenario.frames):
-            pixels, known = process.next()
+            pixels, known, _ = process.next()
             picture = in_colour(pixels)
             if known is not None:
                 picture = np.hstack([picture, with_truth(pixels, known)])

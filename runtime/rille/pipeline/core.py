@@ -111,7 +111,9 @@ class Pipeline:
     def run(self, frame: Frame) -> Result:
         """Work on one frame, the same way as in a stream, and account for it."""
         self.stats.account.capture()
-        return self.worker.ends.count(self.worker.work(frame, Moments()))
+        result = self.worker.ends.count(self.worker.work(frame, Moments()))
+        self.worker.course.look_again()
+        return result
 
     def replay(self, frame: Frame, readings_ns: Mapping[str, int]) -> Result:
         """Work on a frame with the inputs of a recorded decision in place of this machine's clock.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Course:
             classify="classify" in stages, segment="segment" in stages, keep_up=keep_up
         )
         self._period, self._spare = Period(), SpareTime()
+        self._looked: dict[str, int] = {}
         self._since = 0
         self.lost = 0
 
@@ -60,6 +62,7 @@ class Course:
         """Return what is to be done on a frame, from inputs that a recording keeps."""
         for name, cost_ns in moments.notes("probe ", self._spare.take()).items():
             self._stages[name].cost.probe(cost_ns / 1e6)
+        self._learn_light(moments)
         why = self._strain() if self._strain is not None else None
         lost, self.lost = moments.note("lost", self.lost), 0
         strained = bool(moments.note("strained", int(why is not None)))
@@ -73,6 +76,27 @@ class Course:
             rivals = ("segment", "lighter")
             wanted.append(tuple(self._stages[name] for name in rivals if name in self._stages))
         return Agenda(level, wanted, skipped, reason)
+
+    def _learn_light(self, moments: Moments) -> None:
+        """Look once more where the live run did, when it is a recording that is replayed."""
+        looked, self._looked = self._looked, {}
+        for name in moments.notes("light ", looked):
+            light = self._stages[name].light
+            if light is not None and name not in looked:
+                light.look_again()
+
+    def look_again(self, left_ms: float = math.inf) -> None:
+        """Look at the last frame with the Sun elsewhere, where a network is in doubt about it.
+
+        Args:
+            left_ms: milliseconds until the next frame.
+        """
+        for name, stage in self._stages.items():
+            if stage.light is None or not stage.light.doubtful:
+                continue
+            if stage.cost.predicted_ms < left_ms:
+                stage.light.look_again()
+                self._looked[name] = 1
 
     def _due(self, level: Level) -> bool:
         """Say whether it is this frame's turn to be segmented."""
@@ -93,3 +117,4 @@ class Course:
         if not busy:
             left_ms = self._period.left_ms(time.monotonic_ns())
             self._spare.probe(self._stages.values(), frame.pixels, left_ms)
+            self.look_again(self._period.left_ms(time.monotonic_ns()))

@@ -89,6 +89,7 @@ class _RecordedFlow(Flow):
         ends.stats.account.capture()
         yield self._worker.guarded(frame)
         self._worker.check_networks(busy=False)
+        self._worker.course.look_again()
 
     def finish(self) -> list[Result]:
         self.finished = True

@@ -63,23 +63,26 @@ class Intake(threading.Thread):
         try:
             frame = self._source.read(POLL_S)
         except FrameDecodeError as wrong:
+            self._skip_to(wrong.index)
             account.capture()
             self.lost.append(self._ends.undecoded(wrong))
-            self._next_index = max(self._next_index, wrong.index + 1)
             return
         if frame is None:
             return
-        # What a camera captured and replaced before anybody took it leaves a gap in the indices.
-        for index in range(self._next_index, frame.index):
-            account.capture()
-            self.lost.append(self._ends.unseen(index, State.DROPPED, cause="missed"))
-        self._next_index = frame.index + 1
+        self._skip_to(frame.index)
         account.capture()
         replaced = self.slot.put(frame)
         self._heard()
         if replaced is not None:
             cause = "shutdown" if replaced is frame else "superseded"
             self.lost.append(self._ends.dropped(replaced, cause))
+
+    def _skip_to(self, index: int) -> None:
+        """Account for what a camera captured and replaced before anybody took it."""
+        for missed in range(self._next_index, index):
+            self._ends.stats.account.capture()
+            self.lost.append(self._ends.unseen(missed, State.DROPPED, cause="missed"))
+        self._next_index = index + 1
 
     def finish(self) -> Frame | None:
         """Stop reading, wait for the thread, and return the frame nobody took."""

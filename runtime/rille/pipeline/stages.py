@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from rille.cost import RECENT, CostModel
-from rille.errors import InferenceError
+from rille.errors import InferenceError, OutputStuckError
+from rille.events import EventLog
 from rille.network import Network, StageTimes
+from rille.pipeline.lighting import Light
 from rille.pipeline.moments import Moments
+from rille.postprocess.guard import OutputGuard
 from rille.result import Classification, Segmentation
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from rille.frame import Frame
 
 Answer = TypeVar("Answer", Classification, Segmentation)
 
@@ -34,12 +36,21 @@ class Stage:
         network: what runs.
         cost: what it will cost.
         load_ms: the most that the other jobs cost since this one is shed; 0 if unknown.
+        guard: refuses outputs that cannot be answers.
+        light: turns frames so that the Sun stands where the network needs it; or None.
     """
 
     name: str
     network: Network
     cost: CostModel
     load_ms: float = 0.0
+    guard: OutputGuard = field(default_factory=OutputGuard)
+    light: Light | None = None
+
+    def begin(self, events: EventLog) -> None:
+        """Begin with another source: what was seen of the last tells nothing of it."""
+        self.guard = OutputGuard()
+        self.light = Light.of(self.network, events)
 
     @classmethod
     def of(cls, name: str, network: Network, quantile: float, vital: bool) -> Stage:
@@ -65,13 +76,25 @@ class Stage:
 
 @dataclass(slots=True)
 class Done:
-    """What came of a stage: an answer and its times, or an error."""
+    """What came of a stage.
+
+    Attributes:
+        stage: which.
+        left_ms: the time it had.
+        answer, times: what it gave; None where it failed.
+        error: why it failed.
+        stuck: whether it failed because its outputs cannot be answers.
+        flags: what is doubtful about the light.
+        cost_ms: what it took.
+    """
 
     stage: Stage
     left_ms: float
     answer: Classification | Segmentation | None = None
     times: StageTimes | None = None
     error: str | None = None
+    stuck: bool = False
+    flags: tuple[str, ...] = ()
     cost_ms: float = 0.0
 
     def learn(self) -> None:
@@ -133,28 +156,28 @@ class Runner:
     def run(
         self,
         wanted: Wanted,
-        pixels: NDArray[np.uint8],
+        frame: Frame,
         deadline_ns: int,
         moments: Moments,
-        look: Callable[[NDArray[np.uint8]], tuple[str, ...]],
+        look: Callable[[Frame], tuple[str, ...]],
     ) -> Work:
-        """Work on one image.
+        """Work on one frame.
 
         Args:
             wanted: for each job the stages that can do it, the best first.
-            pixels: (H, W, 3) RGB or (H, W) grey, uint8.
+            frame: what to look at.
             deadline_ns: monotonic time at which the frame would be late.
             moments: where decisions take their time from.
             look: tells what is wrong with the picture.
         """
         if self._aside is not None and len(wanted) > 1:
-            return self._at_once(self._aside, wanted, pixels, deadline_ns, moments, look)
-        work = Work(quality=look(pixels))
+            return self._at_once(self._aside, wanted, frame, deadline_ns, moments, look)
+        work = Work(quality=look(frame))
         for stages in wanted:
             left_ms = (deadline_ns - moments.now(f"{stages[0].name} left")) / 1e6
             chosen = self._choose(stages, wanted, left_ms - self._margin_ms, work)
             if chosen is not None:
-                work.done.append(_do(chosen, pixels, moments))
+                work.done.append(_do(chosen, frame, moments))
                 work.done[-1].learn()
         return work
 
@@ -162,10 +185,10 @@ class Runner:
         self,
         aside: ThreadPoolExecutor,
         wanted: Wanted,
-        pixels: NDArray[np.uint8],
+        frame: Frame,
         deadline_ns: int,
         moments: Moments,
-        look: Callable[[NDArray[np.uint8]], tuple[str, ...]],
+        look: Callable[[Frame], tuple[str, ...]],
     ) -> Work:
         """Run the first job, and the look at the picture, in the other thread."""
         work = Work()
@@ -173,12 +196,12 @@ class Runner:
         first, *others = (self._choose(stages, wanted, left_ms, work) for stages in wanted)
 
         def beside() -> tuple[tuple[str, ...], Done | None]:
-            done = _do(first, pixels, moments) if first is not None else None
-            return look(pixels), done
+            done = _do(first, frame, moments) if first is not None else None
+            return look(frame), done
 
         started = aside.submit(beside)
         try:
-            here = [_do(chosen, pixels, moments) for chosen in others if chosen is not None]
+            here = [_do(chosen, frame, moments) for chosen in others if chosen is not None]
         finally:
             # Whatever interrupts this thread: the other still holds the network.
             work.quality, there = started.result()
@@ -213,14 +236,18 @@ def _others_ms(stage: Stage, wanted: Wanted) -> float:
     )
 
 
-def _do(chosen: tuple[Stage, float], pixels: NDArray[np.uint8], moments: Moments) -> Done:
+def _do(chosen: tuple[Stage, float], frame: Frame, moments: Moments) -> Done:
     """Run one stage; an engine's failure is its outcome, not an exception."""
     stage, left_ms = chosen
     done = Done(stage, left_ms)
     begin = moments.now(f"{stage.name} begin")
     try:
-        done.answer, done.times = stage.network.run(pixels)
+        if stage.light is None:
+            done.answer, done.times = stage.network.run(frame.pixels, stage.guard)
+        else:
+            done.answer, done.times, done.flags = stage.light.run(frame, stage.guard)
     except InferenceError as wrong:
         done.error = f"{'segment' if stage.name == 'lighter' else stage.name}: {wrong}"
+        done.stuck = isinstance(wrong, OutputStuckError)
     done.cost_ms = (moments.now(f"{stage.name} end") - begin) / 1e6
     return done

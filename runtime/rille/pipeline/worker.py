@@ -75,6 +75,8 @@ class Worker:
     def begin(self) -> None:
         """Begin with another source: what was seen of the last tells nothing of it."""
         self._quality = QualityCheck()
+        for stage in self.stages.values():
+            stage.begin(self._events)
         self.course = Course(self.stages, self._budget.keep_up, self._strain)
         self._follow = Follow() if self._budget.track and "segment" in self.stages else None
         self._idle = 0
@@ -151,12 +153,15 @@ class Worker:
         if begin_ns >= deadline_ns:
             return self.ends.dropped(frame, "expired", moments.taken)
         agenda = self.course.agenda(begin_ns, moments)
-        work = self._runner.run(agenda.wanted, frame.pixels, deadline_ns, moments, self._quality)
+        work = self._runner.run(agenda.wanted, frame, deadline_ns, moments, self._look)
         self.watch.frame()
         tracked = None
         if self._follow is not None:
             tracked = self._follow(frame, work, deadline_ns, moments)
         return self._result(frame, agenda, work, tracked, moments)
+
+    def _look(self, frame: Frame) -> tuple[str, ...]:
+        return self._quality(frame.pixels, frame.source_ns)
 
     def _apply_swaps(self) -> None:
         """Put networks that wait in `swap` in their places."""
@@ -167,6 +172,7 @@ class Worker:
         for name, network in swaps.items():
             before, self.stages[name].network = self.stages[name].network, network
             before.close()
+            self.stages[name].begin(self._events)
         self.watch = self.watch.after_swap(self.networks)
 
     def _result(
@@ -178,6 +184,9 @@ class Worker:
         published_ns = moments.now("publish")
         late = published_ns > frame.captured_ns + round(self._budget.frame_ms * 1e6)
         errors = [done.error for done in work.done if done.error is not None]
+        for done in work.done:
+            if done.stuck:
+                self._events.emit("OUTPUT_STUCK", str(done.error), frame=frame.index)
         return Result(
             frame=frame,
             index=frame.index,
@@ -194,7 +203,7 @@ class Worker:
             timings_ms=work.timings_ms(),
             error=errors[0] if errors else None,
             bundles=digests(self.stages, work),
-            quality=work.quality,
+            quality=(*work.quality, *(flag for done in work.done for flag in done.flags)),
             readings_ns=moments.taken,
         )
 

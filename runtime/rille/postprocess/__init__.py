@@ -2,5 +2,6 @@
 
 from rille.postprocess.classification import classify, decide_labels
 from rille.postprocess.features import FeatureDecoder
+from rille.postprocess.guard import OutputGuard
 
-__all__ = ["FeatureDecoder", "classify", "decide_labels"]
+__all__ = ["FeatureDecoder", "OutputGuard", "classify", "decide_labels"]

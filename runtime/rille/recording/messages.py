@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -33,6 +34,10 @@ def result_record(result: Result) -> dict[str, Any]:
     rounded), and of the `pixels` that went in. `grid` says where the mask lies in the image.
     """
     record = result.to_json()
+    if result.frame is not None and result.frame.vehicle is not None:
+        # Not rounded: a frame is turned by it.
+        told = asdict(result.frame.vehicle)
+        record["vehicle"] = {name: value for name, value in told.items() if value is not None}
     digests: dict[str, str] = {}
     if result.frame is not None and worked_on(result):
         digests["pixels"] = _digest(result.frame.pixels)

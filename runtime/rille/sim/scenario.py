@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from rille.sim.rover import RoverCamera
 from rille.sim.scene import Scene, build_scene
 from rille.sim.sensor import GRADES, Sensor
 from rille.sim.truth import surface_truth
+from rille.vehicle import Vehicle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +91,10 @@ class Simulator(ABC):
     def frame(self, index: int) -> tuple[NDArray[np.uint8], Truth | None]:
         """Return a frame's pixels, and what it shows where the scenario wants that."""
 
+    @abstractmethod
+    def vehicle(self, index: int) -> Vehicle:
+        """Return what the vehicle knows about a frame."""
+
 
 def open_simulator(scenario: Scenario) -> Simulator:
     """Build a scenario's world."""
@@ -145,6 +150,14 @@ class _DescentSimulator(Simulator):
             pixels = tinted(pixels)
         return pixels, truth if self._truth else None
 
+    def vehicle(self, index: int) -> Vehicle:
+        pose, scene = self._descent.pose(index), self._descent.scene
+        return Vehicle(
+            sun_azimuth_deg=(scene.sun_azimuth_deg - pose.heading_deg) % 360,
+            sun_elevation_deg=scene.sun_elevation_deg,
+            pose=asdict(pose),
+        )
+
 
 class _RoverSimulator(Simulator):
     def __init__(self, scenario: Scenario) -> None:
@@ -179,6 +192,17 @@ class _RoverSimulator(Simulator):
         truth = surface_truth(self._ground, self._lens, view, seen) if s.truth else None
         return pixels, truth
 
+    def vehicle(self, index: int) -> Vehicle:
+        s = self._scenario
+        view = self._drive.view(index * s.speed_m_s / s.fps)
+        return Vehicle(
+            # The right of the picture is a quarter turn on from the line of sight.
+            sun_azimuth_deg=(s.sun_azimuth_deg - view.yaw_deg - 90) % 360,
+            sun_elevation_deg=s.sun_elevation_deg,
+            exposure_ms=_EXPOSURE_S * 1e3,
+            pose=asdict(view),
+        )
+
 
 class _Tour(Simulator):
     """A drive, then a descent."""
@@ -193,3 +217,8 @@ class _Tour(Simulator):
         if index < self._turn:
             return self._drive.frame(index)
         return self._descent.frame(index - self._turn)
+
+    def vehicle(self, index: int) -> Vehicle:
+        if index < self._turn:
+            return self._drive.vehicle(index)
+        return self._descent.vehicle(index - self._turn)

@@ -1,8 +1,8 @@
 """Rendering in a process of its own, so that a consumer's latency is not the simulator's.
 
 `python -m rille.sim.server SCENARIO WORKERS` writes frames to its standard output, each as eight
-bytes of length and a pickle of (pixels, truth); `RenderProcess` starts it and reads them. The pipe
-holds the renderer back: it is never more than a frame or two ahead.
+bytes of length and a pickle of (pixels, truth, vehicle); `RenderProcess` starts it and reads them.
+The pipe holds the renderer back: it is never more than a frame or two ahead.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rille.frame import Truth
     from rille.sim.scenario import Scenario, Simulator
+    from rille.vehicle import Vehicle
 
 _LENGTH = struct.Struct("<Q")
 
@@ -52,8 +53,8 @@ class RenderProcess:
             command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
         )
 
-    def next(self) -> tuple[NDArray[np.uint8], Truth | None]:
-        """Return the next frame; waits until it is rendered.
+    def next(self) -> tuple[NDArray[np.uint8], Truth | None, Vehicle]:
+        """Return the next frame, what it shows and what the vehicle knows; waits until it is there.
 
         Raises:
             SourceError: the process has ended.
@@ -64,8 +65,8 @@ class RenderProcess:
                 f"the simulator's process ended (exit code {self._child.wait()}); "
                 "is there enough memory? realtime=0 renders without it"
             )
-        pixels, truth = pickle.loads(body)
-        return pixels, truth
+        pixels, truth, vehicle = pickle.loads(body)
+        return pixels, truth, vehicle
 
     def close(self) -> None:
         """End the process; safe to call twice."""
@@ -116,7 +117,8 @@ def _render(simulator: Simulator, indices: range, writer: int) -> NoReturn:
     try:
         with os.fdopen(writer, "wb") as pipe:
             for index in indices:
-                body = pickle.dumps(simulator.frame(index), protocol=5)
+                found = (*simulator.frame(index), simulator.vehicle(index))
+                body = pickle.dumps(found, protocol=5)
                 pipe.write(_LENGTH.pack(len(body)))
                 pipe.write(body)
                 pipe.flush()

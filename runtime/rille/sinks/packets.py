@@ -27,7 +27,17 @@ MAX_BYTES = 1400
 LAST_APID = 2046
 """2047 marks idle packets."""
 SEQUENCE_COUNTS = 1 << 14
-QUALITY_BITS = ("dark", "saturated", "flat", "blurred", "frozen")
+QUALITY_BITS = (
+    "dark",
+    "saturated",
+    "flat",
+    "blurred",
+    "frozen",
+    "occluded",
+    "out-of-order",
+    "sun-inferred",
+    "sun-contradicted",
+)
 """Flags of `rille.quality` by bit; any other one sets bit 15."""
 
 _P_FIELD = 0b0_010_11_11  # CUC, agency-defined epoch, 4 octets of seconds, 3 of their fraction

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rille.board import look_at_board
 from rille.result import State
 from rille.sinks.base import RunView, Sink
 from rille.sinks.metrics_text import Histogram, counts, family, sample
 from rille.sinks.text_server import TextServer
+from rille.strain import read_strain
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -158,7 +158,7 @@ class PrometheusEndpoint(Sink):
     def _temperature(self) -> list[str]:
         if time.monotonic() - self._looked_at > _BOARD_EVERY_S:
             self._looked_at = time.monotonic()
-            self._celsius = look_at_board().celsius
+            self._celsius = read_strain(vcgencmd=str).celsius  # asks no program
         if self._celsius is None:
             return []
         value = sample("rille_temperature_celsius", {}, self._celsius)

@@ -15,6 +15,7 @@ from rille.capture import MODULES
 from rille.errors import FrameDecodeError, SourceNotFoundError
 from rille.frame import Frame
 from rille.registry import Registry
+from rille.sources.feed import VehicleFeed, feed_of
 from rille.uri import SourceUri, split_uri
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rille.frame import Truth
+    from rille.vehicle import Vehicle
 
 SOURCES = Registry(
     kind="source scheme",
@@ -70,7 +72,12 @@ def open_source(uri: str) -> Source:
     """
     parsed = parse_uri(uri)
     source: Source = SOURCES.resolve(parsed.scheme, SourceNotFoundError)(parsed)
-    source.open()
+    try:
+        source.feed = feed_of(parsed)
+        source.open()
+    except BaseException:
+        source.close()
+        raise
     return source
 
 
@@ -105,6 +112,7 @@ class Source(ABC):
         index: the index of the next frame.
         ended: whether no more frames will come.
         events: what happened to it, oldest first; the last 1000.
+        feed: what the vehicle says while it drives, where the option `vehicle` asks for that.
     """
 
     def __init__(self, uri: SourceUri, fps: float | None) -> None:
@@ -114,6 +122,7 @@ class Source(ABC):
         self.index = 0
         self.ended = False
         self.events: deque[SourceEvent] = deque(maxlen=1000)
+        self.feed: VehicleFeed | None = None
         self._start_ns: int | None = None
 
     @property
@@ -124,8 +133,23 @@ class Source(ABC):
     def open(self) -> None:  # noqa: B027  (nothing to do for some sources)
         """Acquire what is needed; see `open_source`."""
 
-    def close(self) -> None:  # noqa: B027
-        """Let go of everything; safe to call twice."""
+    def close(self) -> None:
+        """Let go of everything; safe to call twice. Subclasses call this one too."""
+        if self.feed is not None:
+            self.feed.close()
+
+    def vehicle(self, index: int, name: str) -> Vehicle | None:
+        """Return what the vehicle knows now about a frame: from its feed, or else from the source.
+
+        With the option `vehicle=0` nothing is known.
+        """
+        if self.feed is not None:
+            return self.feed.newest(time.monotonic_ns())
+        return self._own_vehicle(index, name) if self.uri.options.get("vehicle") != "0" else None
+
+    def _own_vehicle(self, index: int, name: str) -> Vehicle | None:
+        """Return what the source itself knows about a frame."""
+        return None
 
     @abstractmethod
     def describe(self) -> str:
@@ -166,6 +190,7 @@ class Source(ABC):
                 name=name,
                 source_ns=source_ns,
                 truth=truth,
+                vehicle=self.vehicle(index, name),
             )
         except FrameDecodeError as wrong:
             wrong.index, self.index = index, index + 1

@@ -1,8 +1,9 @@
 """Live cameras and streams: read in a process of their own, watched, opened again when lost.
 
 `http://` and `https://` (MJPEG), `rtsp://`, `rtsps://` and `udp://` (through PyAV),
-`v4l2:///dev/video0`, `csi://0` (Jetson), `libcamera://0` (Raspberry Pi). Options come after "?",
-for addresses on a network after "#": `fps` (what the camera gives, for the first deadline),
+`v4l2:///dev/video0`, `csi://0` (Jetson), `libcamera://0` and `picamera2://0` (Raspberry Pi),
+`shm://NAME` (shared memory), `udpraw://:5600` (raw frames in datagrams). Options come after "?",
+for those of the first line after "#": `fps` (what the camera gives, for the first deadline),
 `connect_s` (how long to wait for the first frame of all), `stall_s` (silence that counts as a
 stall; default: three periods, at least half a second), and those of the scheme.
 """
@@ -21,8 +22,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from rille.capture import module_of
-from rille.capture.wire import HEADER, TROUBLE, Header, unpack
-from rille.errors import SourceError
+from rille.capture.wire import DAMAGED, HEADER, TROUBLE, Header, unpack
+from rille.errors import FrameDecodeError, SourceError
 from rille.frame import Frame
 from rille.slot import LatestSlot
 from rille.sources.base import Source, SourceEvent
@@ -37,6 +38,7 @@ _LEAST_STALL_S, _UNKNOWN_STALL_S = 0.5, 2.0
 _CONNECT_S = 15.0
 _SILENT_S = 8.0
 """A process that says nothing for so long, not even that it cannot connect, hangs."""
+_MOST_DAMAGED = 1000
 _PAUSES_S = (0.0, 0.1, 0.3, 1.0)
 
 
@@ -59,6 +61,8 @@ class LiveSource(Source):
         self.realtime = True
         self.stalls = self.restarts = 0
         self._slot: LatestSlot[Frame] = LatestSlot()
+        self._damaged: deque[FrameDecodeError] = deque(maxlen=_MOST_DAMAGED)
+        self._held: Frame | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._opened_ns = 0
@@ -81,6 +85,7 @@ class LiveSource(Source):
         if self._thread is not None:
             self._thread.join()
         self._thread = None
+        super().close()
 
     def describe(self) -> str:
         """Return address, size and pace as far as they are known."""
@@ -93,9 +98,16 @@ class LiveSource(Source):
         """Return the newest frame that nobody took, or None if none comes within `timeout_s`.
 
         Raises:
+            FrameDecodeError: one before it arrived damaged; reading may go on.
             SourceError: no frame came in the first `connect_s` seconds; says why.
         """
-        frame = self._slot.take(timeout_s)
+        if self._held is None:
+            self._held = self._slot.take(0.0 if self._damaged else timeout_s)
+        if self._damaged and (self._held is None or self._damaged[0].index < self._held.index):
+            wrong = self._damaged.popleft()
+            self.index = wrong.index + 1
+            raise wrong
+        frame, self._held = self._held, None
         if frame is None and self._last_ns is None and not self._stop.is_set():
             waited = (time.monotonic_ns() - self._opened_ns) / 1e9
             if waited > self._connect_s:
@@ -145,8 +157,11 @@ class LiveSource(Source):
                 return str(wrong)
             if message is None:
                 continue
-            heard_ns = time.monotonic_ns()
             header, body = message
+            if header.kind == DAMAGED:  # is no sign of life: a camera may give nothing else
+                self._hand_on_damaged(bytes(body).decode(errors="replace"), offset + header.number)
+                continue
+            heard_ns = time.monotonic_ns()
             if header.kind == TROUBLE:
                 first = True  # it is connecting anew, which may take longer than a frame
                 self._lost = True
@@ -160,12 +175,14 @@ class LiveSource(Source):
         shape = (header.height, header.width, header.channels)
         pixels = np.frombuffer(body, np.uint8).reshape(shape)
         index = offset + header.number
+        name = f"{self.uri.scheme} {index}"
         frame = Frame(
             pixels=pixels[:, :, 0] if header.channels == 1 else pixels,
             index=index,
             captured_ns=header.captured_ns,
-            name=f"{self.uri.scheme} {index}",
+            name=name,
             source_ns=header.source_ns,
+            vehicle=self.vehicle(index, name),
         )
         self._size = f"{header.width} x {header.height}"
         if self._last_ns is None:
@@ -179,6 +196,11 @@ class LiveSource(Source):
             )
         self._lost, self._last_ns, self._next_index = False, header.captured_ns, index + 1
         self._slot.put(frame)
+
+    def _hand_on_damaged(self, words: str, index: int) -> None:
+        wrong = FrameDecodeError(f"{self.uri.scheme} {index}: {words}")
+        wrong.index, self._next_index = index, index + 1
+        self._damaged.append(wrong)
 
     def stall_limit_s(self) -> float:
         """Return the silence after which the source counts as stalled."""

@@ -4,8 +4,8 @@ Options: `view` (descent, rover, or tour: a drive, then a descent), `terrain` (m
 boulder-field, highland), `seed`, `fps`, `size`, `frames`, `sun_elevation_deg`, `sun_azimuth_deg`,
 `speed_m_s` and `fov_deg` (rover), `tilt_deg` (descent: away from straight down), `sensor` (clean,
 typical, stressed), `hardware` (0: without the rover's own deck and shadow), `truth` (1: frames
-carry what they show), `realtime` (0: give frames whenever they are asked for). In real time a
-process of its own renders.
+carry what they show), `vehicle` (0: frames do not carry what the vehicle knows), `realtime` (0:
+give frames whenever they are asked for). In real time a process of its own renders.
 
 `terrain=dem` descends on a real elevation model: `path`, `metres_per_px`, `zero_m`, `west_deg`,
 `north_deg`, and a crater `catalogue` whose craters are the truth.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rille.capture import VEHICLE
 from rille.errors import ConfigError, SourceNotFoundError, nearest
 from rille.sources.base import Source
 from rille.uri import SourceUri
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rille.frame import Truth
     from rille.sim.scenario import Scenario, Simulator
     from rille.sim.server import RenderProcess
+    from rille.vehicle import Vehicle
 
 OPTIONS = (
     "view",
@@ -45,6 +47,7 @@ OPTIONS = (
     "lander",
     "truth",
     "realtime",
+    *VEHICLE,
     "path",
     "catalogue",
     "metres_per_px",
@@ -142,6 +145,7 @@ class SimulatedCamera(Source):
         super().__init__(uri, self.scenario.fps if uri.flag("realtime", True) else None)
         self._process: RenderProcess | None = None
         self._simulator: Simulator | None = None
+        self._knows: Vehicle | None = None
 
     def open(self) -> None:
         """Start rendering."""
@@ -172,15 +176,20 @@ class SimulatedCamera(Source):
         if self.index >= self.scenario.frames:
             return None
         if self._process is not None:
-            pixels, truth = self._process.next()
+            pixels, truth, self._knows = self._process.next()
         elif self._simulator is not None:
             pixels, truth = self._simulator.frame(self.index)
+            self._knows = self._simulator.vehicle(self.index)
         else:
             return None
         return pixels, f"sim {self.index}", None, truth
+
+    def _own_vehicle(self, index: int, name: str) -> Vehicle | None:
+        return self._knows
 
     def close(self) -> None:
         """Stop rendering."""
         if self._process is not None:
             self._process.close()
         self._process = self._simulator = None
+        super().close()

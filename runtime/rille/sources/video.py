@@ -1,6 +1,8 @@
 """`file://VIDEO`: a video file, decoded by OpenCV.
 
-Options: `fps` (play in real time at that rate), `limit` (stop after so many frames).
+Options: `fps` (play in real time at that rate), `limit` (stop after so many frames), `sidecar` (a
+file beside it with what the vehicle knew; see `rille.sources.sidecar`), and `vehicle` of every
+source.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from rille.capture import VEHICLE
 from rille.errors import FrameDecodeError, SourceError, SourceNotFoundError
 from rille.images import MAX_PIXELS
 from rille.sources.base import Source
+from rille.sources.sidecar import sidecar_of
 from rille.uri import SourceUri
 
 if TYPE_CHECKING:
@@ -20,17 +24,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Truth
+    from rille.sources.sidecar import Sidecar
+    from rille.vehicle import Vehicle
 
 
 class VideoFile(Source):
     """The frames of a video file, in order."""
 
     def __init__(self, uri: SourceUri) -> None:
-        uri.check_options(["fps", "limit"])
+        uri.check_options(["fps", "limit", "sidecar", *VEHICLE])
         super().__init__(uri, uri.number("fps", None, 0.01, 1000))
         self._path = Path(uri.target)
         limit = uri.number("limit", None, 1, 1e9)
         self._limit = None if limit is None else int(limit)
+        self._asked = uri.options.get("sidecar")
+        self._sidecar: Sidecar | None = None
         self._video: cv2.VideoCapture | None = None
         self._count: int | None = None
 
@@ -43,6 +51,8 @@ class VideoFile(Source):
         """
         if not self._path.is_file():
             raise SourceNotFoundError(f"{self._path}: no such video file")
+        if self._asked is not None:
+            self._sidecar = sidecar_of(self._path.parent, self._asked)
         # A path with a scheme in it must stay a path: FFmpeg would open "concat:..." otherwise.
         video = cv2.VideoCapture(str(self._path.resolve()), cv2.CAP_FFMPEG)
         if not video.isOpened():
@@ -85,8 +95,12 @@ class VideoFile(Source):
         pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         return pixels, f"{self._path.name} {self.index}", at_ns, None  # type: ignore[return-value]
 
+    def _own_vehicle(self, index: int, name: str) -> Vehicle | None:
+        return self._sidecar.of(index, name) if self._sidecar is not None else None
+
     def close(self) -> None:
         """Release the decoder."""
         if self._video is not None:
             self._video.release()
             self._video = None
+        super().close()

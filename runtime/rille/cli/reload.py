@@ -1,0 +1,96 @@
+"""SIGHUP: a run whose bundles come from where they are installed takes up the new ones."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from rille.bundle import Bundle, load_bundle, read_public_key
+from rille.bundle.slots import SLOTS
+from rille.config import RunConfig, StageConfig
+from rille.events import Event
+from rille.network import Network
+from rille.pipeline import Pipeline
+from rille.swap import BundleSwapper, Renewal
+
+
+def find_bundle(config: RunConfig, stage: StageConfig) -> Bundle:
+    """Return the bundle that a stage flies, or should fly now, verified.
+
+    Raises:
+        BundleError: there is none, or it cannot be trusted.
+    """
+    return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
+
+
+def load_network(config: RunConfig, stage: StageConfig, bundle: Bundle, threads: int) -> Network:
+    """Return a stage's network, with so many threads for one inference.
+
+    Raises:
+        BundleError: the bundle has no such variant.
+        BackendError: no engine can run it.
+    """
+    return Network.load(
+        bundle,
+        variant=stage.variant or None,
+        backend=config.engine.backend,
+        threads=threads,
+    )
+
+
+@contextlib.contextmanager
+def reload_on_hangup(config: RunConfig, pipeline: Pipeline, supervised: bool) -> Iterator[None]:
+    """Look for newly installed bundles at each SIGHUP, while the context lasts.
+
+    The pipeline's events tell what became of them, and a note to people does.
+
+    Without a stage that flies from a folder with slots SIGHUP keeps its usual meaning, the end of a
+    terminal, except under a supervisor, which has no other use for it.
+    """
+    renewals = dict(_renewals(config, pipeline))
+    if not renewals and not supervised:
+        yield
+        return
+    pipeline.events.listen(_say)
+    with BundleSwapper(renewals, pipeline.swap, pipeline.events) as swapper:
+        before = signal.signal(signal.SIGHUP, _asking(swapper.request))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
+def _say(event: Event) -> None:
+    if event.id.startswith("BUNDLE_"):
+        print(f"note: {event.text}", file=sys.stderr)
+
+
+def _asking(request: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        request()
+
+    return handle
+
+
+def _renewals(config: RunConfig, pipeline: Pipeline) -> Iterator[tuple[str, Renewal]]:
+    networks = pipeline.networks
+    stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
+    for name, stage in stages.items():
+        if name not in networks or not (Path(stage.bundle) / SLOTS).is_file():
+            continue
+        flying = networks[name].bundle
+        assert flying is not None  # it was loaded from that folder
+        yield (
+            name,
+            Renewal(
+                digest=flying.digest,
+                task=flying.manifest.task,
+                find=partial(find_bundle, config, stage),
+                load=partial(load_network, config, stage, threads=pipeline.plan.threads),
+            ),
+        )

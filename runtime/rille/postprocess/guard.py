@@ -1,0 +1,90 @@
+"""Outputs that cannot be answers: one number everywhere, or the same ones whatever is seen.
+
+What is not finite is refused where outputs are decoded. None of the networks that come with rille
+gave a constant output for black, white, grey or noisy pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from rille.errors import OutputStuckError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_GRID = (16, 12)
+_STEP = 8
+_CHANGED = 2.0
+"""Mean difference of two pictures' cells, in grey levels, from which they count as different."""
+
+
+class OutputGuard:
+    """Looks at the outputs of one network, frame after frame of one source.
+
+    Args:
+        limit: different pictures in a row with equal outputs from which they are refused.
+    """
+
+    def __init__(self, limit: int = 10) -> None:
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        self._limit = limit
+        self._repeats = 0
+        self._before: dict[str, NDArray[Any]] = {}
+        self._seen: NDArray[np.float32] | None = None
+
+    def __call__(self, outputs: Mapping[str, NDArray[Any]], pixels: NDArray[np.uint8]) -> None:
+        """Take the outputs for a picture.
+
+        Args:
+            outputs: role -> stored numbers, as a backend returns them.
+            pixels: (H, W, 3) or (H, W) uint8, what they were computed from.
+
+        Raises:
+            OutputStuckError: every output holds one number throughout, or `limit` different
+                pictures in a row gave equal outputs.
+        """
+        changed = self._changed(pixels)
+        if self._same(outputs):
+            self._repeats += changed
+        else:
+            self._repeats = 0
+        if all(_constant(values) for values in outputs.values()):
+            raise OutputStuckError("the network gave one and the same number everywhere")
+        if self._repeats >= self._limit:
+            raise OutputStuckError(
+                f"the network gave the same output for {self._repeats + 1} different pictures"
+            )
+
+    def _same(self, outputs: Mapping[str, NDArray[Any]]) -> bool:
+        """Return whether these are the outputs before once more, and keep them."""
+        same = self._before.keys() == outputs.keys() and all(
+            np.array_equal(values, self._before[role]) for role, values in outputs.items()
+        )
+        for role, values in outputs.items():
+            kept = self._before.get(role)
+            if kept is None or kept.shape != values.shape:
+                self._before[role] = values.copy()
+            elif not same:
+                np.copyto(kept, values)
+        return same
+
+    def _changed(self, pixels: NDArray[np.uint8]) -> bool:
+        """Return whether this picture differs from the one before by more than noise."""
+        plane = pixels if pixels.ndim == 2 else pixels[:, :, 1]
+        step = max(1, min(plane.shape) // (_STEP * _GRID[1]))
+        few = np.ascontiguousarray(plane[::step, ::step])
+        cells = cv2.resize(few, _GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
+        before, self._seen = self._seen, cells
+        return before is not None and float(np.abs(cells - before).mean()) >= _CHANGED
+
+
+def _constant(values: NDArray[Any]) -> bool:
+    if values.size < 2 or values.flat[0] != values.flat[values.size // 2]:
+        return False
+    return bool(values.min() == values.max())
