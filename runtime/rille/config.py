@@ -9,7 +9,7 @@ from typing import Any
 from rille.budget import Budget
 from rille.errors import ConfigError, nearest
 from rille.health.settings import DEFAULT_FOLDER, HealthConfig
-from rille.schema import build, merge_setting, read_toml, to_toml
+from rille.schema import build, merge_setting, parse_toml, read_toml, to_toml
 
 DEFAULT_SOURCE = "sim://moon?view=rover&terrain=boulder-field&seed=7&fps=10&frames=150"
 
@@ -65,8 +65,9 @@ class EngineConfig:
     """The inference engine.
 
     Attributes:
-        backend: "litert", "onnxruntime", "tensorrt" or what an installed package adds; empty for
-            the one that runs the file format of a bundle's variant.
+        backend: "litert", "litert-exact" (the same bits on every machine, far slower),
+            "onnxruntime", "tensorrt" or what an installed package adds; empty for the one that
+            runs the file format of a bundle's variant.
         threads: threads for one inference; 0 for what was measured to be fastest here.
         networks: "auto", "sequential" or "parallel": whether two networks run at the same time.
         check_every: frames between two golden images in flight, which tell whether a network is
@@ -156,6 +157,24 @@ def read_config(path: Path | None, settings: list[str] | None = None) -> RunConf
             key comes with the nearest known one.
     """
     table: dict[str, Any] = read_toml(path, ConfigError) if path else {}
-    for setting in settings or []:
+    return _resolve(table, str(path) if path else "settings:", settings or [])
+
+
+def parse_config(text: str, where: str, settings: list[str]) -> RunConfig:
+    """Read a run's configuration from TOML text; see `read_config`.
+
+    Args:
+        text: as `RunConfig.to_toml` writes it.
+        where: what to call it in an error.
+        settings: `section.key=value` texts that take precedence.
+
+    Raises:
+        ConfigError: as in `read_config`.
+    """
+    return _resolve(parse_toml(text, where, ConfigError), where, settings)
+
+
+def _resolve(table: dict[str, Any], where: str, settings: list[str]) -> RunConfig:
+    for setting in settings:
         merge_setting(table, setting, ConfigError)
-    return build(RunConfig, table, str(path) if path else "settings:", ConfigError)
+    return build(RunConfig, table, where, ConfigError)

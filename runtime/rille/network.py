@@ -67,7 +67,9 @@ class Network:
         self.backend = backend
         self.bundle = bundle
         self._engine = engine
-        self.preprocessor = Preprocessor(contract.ops, variant.input)
+        self.preprocessor = Preprocessor(
+            contract.ops, variant.input, exact=getattr(backend, "exact", False)
+        )
         self._golden = GoldenTest(bundle, variant, self.preprocessor) if bundle else None
         self._decoder = (
             FeatureDecoder(variant, contract.decision, contract.labels)

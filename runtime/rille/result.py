@@ -47,6 +47,8 @@ class Classification:
         labels: independent labels by name: the calibrated probability that each holds; empty for
             one class among many.
         present: the independent labels that hold.
+        logits: (classes,) float32, what the network itself said; the same on every machine where
+            its kernels are exact, which powers and sums made from it need not be.
     """
 
     label: str
@@ -57,6 +59,7 @@ class Classification:
     probabilities: NDArray[np.float32] = field(repr=False)
     labels: Mapping[str, float] = field(default_factory=dict)
     present: tuple[str, ...] = ()
+    logits: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,10 +125,21 @@ def read_toml(path: Path, error: type[RilleError]) -> dict[str, Any]:
         path: the file.
         error: the exception to raise where it is missing, too long or malformed.
     """
+    return parse_toml(_read_text(path, error), str(path), error)
+
+
+def parse_toml(text: str, where: str, error: type[RilleError]) -> dict[str, Any]:
+    """Read TOML text.
+
+    Args:
+        text: what was read.
+        where: what to call it in an error.
+        error: the exception to raise where it is malformed.
+    """
     try:
-        return tomllib.loads(_read_text(path, error))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
-        raise error(f"{path}: not valid TOML: {wrong}") from None
+        raise error(f"{where}: not valid TOML: {wrong}") from None
 
 
 def _read_text(path: Path, error: type[RilleError]) -> str:

@@ -17,12 +17,13 @@ BACKENDS = Registry(
     group="rille.backends",
     known={
         "litert": "rille.backends.litert:LiteRtBackend",
+        "litert-exact": "rille.backends.litert:ExactLiteRtBackend",
         "onnxruntime": "rille.backends.ort:OnnxRuntimeBackend",
         "tensorrt": "rille.backends.tensorrt:TensorRtBackend",
     },
 )
 _USUAL = {"tflite": "litert", "onnx": "onnxruntime"}
-_RUNS = {"litert": "tflite", "onnxruntime": "onnx", "tensorrt": "onnx"}
+_RUNS = {"litert": "tflite", "litert-exact": "tflite", "onnxruntime": "onnx", "tensorrt": "onnx"}
 
 
 class Backend(Protocol):

@@ -13,6 +13,10 @@ from rille.errors import RilleError, nearest
 
 _VERBS = {
     "run": "stream frames from a source through the networks, within a budget",
+    "record": "run, and keep frames, results, masks and events in one MCAP file",
+    "replay": "work on a recording once more and see whether the same comes out",
+    "compare": "compare two results or recordings field by field",
+    "select": "choose what of a recording to send down within a number of bytes",
     "bench": "measure latency on this machine: percentiles, and the ratio to the floor",
     "sim": "render simulated scenes: data sets with exact truth, videos",
     "eval": "score a bundle on a labelled split: accuracy, Dice, F1",

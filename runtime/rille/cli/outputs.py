@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rille.events import EventLog
     from rille.health.beats import Heartbeats
     from rille.pipeline import Pipeline
+    from rille.recording.facts import RunFacts
     from rille.report import RunRecord
     from rille.sources import Source
 
@@ -29,18 +30,22 @@ def add_sinks(
     pipeline: Pipeline,
     record: RunRecord,
     beats: Heartbeats,
+    facts: RunFacts,
+    recording: str = "",
 ) -> None:
     """Open every sink of a run: those named by URI first, since opening them may be refused.
 
-    The run cannot do without results.jsonl and the video where they are asked for; it goes on
-    when another sink fails.
+    The run cannot do without results.jsonl, the video and the `recording` where they are asked for;
+    it goes on when another sink fails. Each is told the `facts` of the run.
 
     Raises:
         ConfigError: a URI that is no sink's.
         SinkError: one cannot be opened.
     """
-    for uri in config.output.sinks:
-        fan.add(open_sink(uri), uri)
+    for uri in (*config.output.sinks, *filter(None, [recording])):
+        sink = open_sink(uri)
+        sink.about(facts)
+        fan.add(sink, uri, required=uri == recording)
     if config.output.jsonl:
         lines = CountedSink(beats, JsonLines(folder / "results.jsonl"))
         fan.add(lines, "results.jsonl", required=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,10 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-import cv2
-import numpy as np
-
 import rille
+from rille.cli.facts import run_facts, versions
 from rille.cli.outputs import add_sinks, sink_notes
 from rille.cli.reload import find_bundle, load_network, reload_on_hangup
 from rille.cli.run_options import read_run_options
@@ -38,7 +35,19 @@ from rille.strain_watch import StrainWatch
 def main(arguments: list[str]) -> int:
     """Run `rille run`; see `rille run --help`."""
     options = read_run_options(arguments)
-    config = read_config(options.config, options.settings)
+    return run(read_config(options.config, options.settings))
+
+
+def run(config: RunConfig, recording: str = "") -> int:
+    """Stream frames as the configuration says; return the exit code.
+
+    Args:
+        config: the run.
+        recording: URI of one more sink, which the run cannot do without; empty for none.
+
+    Raises:
+        RilleError: what ended the run; what it wrote until then is there.
+    """
     folder = Path(config.output.folder)
     _make_folder(folder)
     events = EventLog()
@@ -47,7 +56,7 @@ def main(arguments: list[str]) -> int:
         # A source that starts a process of its own does so while the networks are loaded.
         source = stack.enter_context(open_source(config.source.uri))
         strain = stack.enter_context(StrainWatch(events, max_watt=config.budget.max_watt or None))
-        pipeline = stack.enter_context(_pipeline(config, events, strain))
+        pipeline = stack.enter_context(build_pipeline(config, events, strain))
         print(f"{source.describe()}; budget {config.budget.frame_ms:g} ms", file=sys.stderr)
         record = RunRecord()
         # Frames that are read on demand wait for the sinks; those of a camera never do.
@@ -55,7 +64,8 @@ def main(arguments: list[str]) -> int:
         stack.callback(fan.close)
         interrupted = stack.enter_context(_signals(pipeline, fan))
         stack.enter_context(reload_on_hangup(config, pipeline, beats.supervised))
-        add_sinks(fan, config, folder, source, pipeline, record, beats)
+        facts = run_facts(config, pipeline, source)
+        add_sinks(fan, config, folder, source, pipeline, record, beats, facts, recording)
         beats.run()
         problem = _stream(pipeline, source, fan, beats, config.output.limit)
         beats.finish()
@@ -106,7 +116,7 @@ def _complete(
             stats=pipeline.stats,
             record=record,
             config=config.to_toml(),
-            versions=_versions(pipeline),
+            versions=versions(pipeline),
         )
 
 
@@ -123,7 +133,10 @@ def _make_folder(folder: Path) -> None:
         raise sink_error(folder, wrong) from None
 
 
-def _pipeline(config: RunConfig, events: EventLog, strain: StrainWatch) -> Pipeline:
+def build_pipeline(
+    config: RunConfig, events: EventLog | None = None, strain: StrainWatch | None = None
+) -> Pipeline:
+    """Load the networks that a configuration names; see `Pipeline`."""
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
     bundles = {name: find_bundle(config, stage) for name, stage in stages.items() if stage.bundle}
     plan = plan_for(
@@ -144,7 +157,7 @@ def _pipeline(config: RunConfig, events: EventLog, strain: StrainWatch) -> Pipel
         budget=config.budget,
         check_every=config.engine.check_every,
         events=events,
-        strain=lambda: strain.reason,
+        strain=None if strain is None else lambda: strain.reason,
     )
 
 
@@ -203,18 +216,6 @@ def _signals(pipeline: Pipeline, fan: SinkFan) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _versions(pipeline: Pipeline) -> str:
-    engines = "; ".join(
-        f"{name}: {network.contract.name} {network.contract.version} on {network.backend.name}, "
-        f"{network.backend.threads} thread(s)"
-        for name, network in pipeline.networks.items()
-    )
-    return (
-        f"rille {rille.__version__}; Python {platform.python_version()} on {platform.machine()}; "
-        f"NumPy {np.__version__}; OpenCV {cv2.__version__}; {engines}"
-    )
-
-
 def _conclude(
     pipeline: Pipeline,
     source: Source,
@@ -244,7 +245,14 @@ def _conclude(
         )
     for note in sink_notes:
         print(f"note: {note}", file=sys.stderr)
-    names = ("results.jsonl", "annotated.mp4", "report.html", "run.toml", "summary.json")
+    names = (
+        "run.mcap",
+        "results.jsonl",
+        "annotated.mp4",
+        "report.html",
+        "run.toml",
+        "summary.json",
+    )
     found = [name for name in names if (folder / name).is_file()]
     verb = "incomplete run; wrote" if problem else "wrote"
     print(f"{verb} {', '.join(found)} in {folder}", file=sys.stderr)

@@ -43,6 +43,7 @@ def classify(
         entropy=entropy,
         abstained=top < decision.abstain_below,
         probabilities=probabilities,
+        logits=logits,
     )
 
 
@@ -77,6 +78,7 @@ def decide_labels(
         probabilities=probabilities,
         labels={entry.name: float(v) for entry, v in zip(labels, probabilities, strict=True)},
         present=present,
+        logits=logits,
     )
 
 

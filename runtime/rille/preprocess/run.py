@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from rille.errors import ConfigError, ManifestError
+from rille.preprocess.exact import clahe
 from rille.preprocess.ops import (
     Clahe,
     Equalize,
@@ -36,13 +37,15 @@ class Preprocessor:
     Args:
         ops: the operations, as `parse_ops` returns them.
         tensor: the network's input; its shape must agree with the operations.
+        exact: whether every processor is to give the same bits, at some cost in time.
 
     Raises:
         ManifestError: the operations make another shape than the tensor has.
     """
 
-    def __init__(self, ops: Sequence[Op], tensor: TensorSpec) -> None:
+    def __init__(self, ops: Sequence[Op], tensor: TensorSpec, *, exact: bool = False) -> None:
         self.ops = tuple(ops)
+        self._exact = exact
         self.spec = tensor
         self._fit = next(op for op in ops if isinstance(op, Resize | Letterbox))
         colour = ops[0]
@@ -102,7 +105,7 @@ class Preprocessor:
             if isinstance(op, Resize | Letterbox):
                 image = self._resized(image, geometry)
             elif isinstance(op, Equalize | Clahe):
-                image = evened(op, image)
+                image = evened(op, image, self._exact)
         return coloured(image, self._channels) if late_colour else image, geometry
 
     def finish(self, image: NDArray[np.uint8], geometry: Geometry) -> NDArray[Any]:
@@ -127,14 +130,17 @@ class Preprocessor:
         exact averages of two by two pixels: as smooth as area resampling and several times faster.
         """
         size = (geometry.width, geometry.height)
+        # OpenCV has two bilinear samplings; the slower one is exact, also in halving.
+        halving = cv2.INTER_LINEAR_EXACT if self._exact else cv2.INTER_AREA
+        sampling = cv2.INTER_LINEAR_EXACT if self._exact else cv2.INTER_LINEAR
         step = 0
         while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
             half = (image.shape[1] // 2, image.shape[0] // 2)
-            image = self._resize_into(step, image, half, cv2.INTER_AREA)
+            image = self._resize_into(step, image, half, halving)
             step += 1
         if image.shape[1::-1] == size:
             return image
-        return self._resize_into(step, image, size, cv2.INTER_LINEAR)
+        return self._resize_into(step, image, size, sampling)
 
     def _resize_into(
         self, step: int, image: NDArray[np.uint8], size: tuple[int, int], how: int
@@ -190,15 +196,20 @@ def coloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     return cv2.cvtColor(pixels, code)  # type: ignore[return-value]  # stubs lose the dtype
 
 
-def evened(op: Equalize | Clahe, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def evened(
+    op: Equalize | Clahe, image: NDArray[np.uint8], exact: bool = False
+) -> NDArray[np.uint8]:
     """Run one of the operations that even out the luma alone; training does between two others.
 
     Args:
         op: the operation.
         image: (H, W, 3) RGB or (H, W) grey, uint8.
+        exact: whether every processor is to give the same bits; see `rille.preprocess.exact`.
     """
     if isinstance(op, Equalize):
         return _on_luma(image, cv2.equalizeHist)
+    if exact:
+        return _on_luma(image, lambda luma: clahe(luma, op.clip_limit, op.tiles))
     return _on_luma(image, cv2.createCLAHE(op.clip_limit, (op.tiles, op.tiles)).apply)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rille.events import Event
+    from rille.recording.facts import RunFacts
     from rille.result import Result
     from rille.uri import SourceUri
 
@@ -23,6 +24,7 @@ SINKS = Registry(
     group="rille.sinks",
     known={
         "jsonl": "rille.sinks.jsonl:JsonLines",
+        "mcap": "rille.sinks.mcap:RecordingSink",
         "video": "rille.sinks.video:AnnotatedVideo",
         "prometheus": "rille.sinks.prometheus:PrometheusEndpoint",
         "udp": "rille.sinks.udp:UdpJson",
@@ -123,6 +125,13 @@ class Sink(ABC):
 
     def observe(self, run: RunView) -> None:  # noqa: B027
         """Take note of the run it belongs to; called once, before the first result."""
+
+    def about(self, facts: RunFacts) -> None:  # noqa: B027
+        """Keep what is known of the run; called by who opened it, before it is given anything.
+
+        Raises:
+            SinkError: as `write`.
+        """
 
     def close(self) -> None:  # noqa: B027
         """Complete the output; safe to call twice.

@@ -32,6 +32,7 @@ SOURCES = Registry(
     known={
         "images": "rille.sources.images:ImageFolder",
         "file": "rille.sources.video:VideoFile",
+        "mcap": "rille.sources.mcap:RecordingSource",
         "sim": "rille.sources.sim:SimulatedCamera",
         **dict.fromkeys(MODULES, "rille.sources.live:LiveSource"),
     },
