@@ -27,12 +27,13 @@ class OutputGuard:
     """Looks at the outputs of one network, frame after frame of one source.
 
     Args:
-        limit: different pictures in a row with equal outputs from which they are refused.
+        limit: different pictures in a row with equal outputs from which they are refused; at
+            least 3.
     """
 
     def __init__(self, limit: int = 10) -> None:
-        if limit < 1:
-            raise ValueError("limit must be at least 1")
+        if limit < 3:
+            raise ValueError("limit must be at least 3")
         self._limit = limit
         self._repeats = 0
         self._before: dict[str, NDArray[Any]] = {}
@@ -49,16 +50,17 @@ class OutputGuard:
             OutputStuckError: every output holds one number throughout, or `limit` different
                 pictures in a row gave equal outputs.
         """
-        changed = self._changed(pixels)
-        if self._same(outputs):
-            self._repeats += changed
+        if not self._same(outputs):
+            self._repeats, self._seen = 0, None
         else:
-            self._repeats = 0
+            # Looked at only now: of most networks two answers in a row are never equal.
+            self._repeats += self._changed(pixels)
         if all(_constant(values) for values in outputs.values()):
             raise OutputStuckError("the network gave one and the same number everywhere")
-        if self._repeats >= self._limit:
+        # The first two of a row are not compared with each other.
+        if self._repeats + 2 > self._limit:
             raise OutputStuckError(
-                f"the network gave the same output for {self._repeats + 1} different pictures"
+                f"the network gave the same output for {self._repeats + 2} different pictures"
             )
 
     def _same(self, outputs: Mapping[str, NDArray[Any]]) -> bool:
@@ -75,7 +77,7 @@ class OutputGuard:
         return same
 
     def _changed(self, pixels: NDArray[np.uint8]) -> bool:
-        """Return whether this picture differs from the one before by more than noise."""
+        """Return whether this picture differs by more than noise from the last one looked at."""
         plane = pixels if pixels.ndim == 2 else pixels[:, :, 1]
         step = max(1, min(plane.shape) // (_STEP * _GRID[1]))
         few = np.ascontiguousarray(plane[::step, ::step])
