@@ -33,6 +33,10 @@ class Fleet:
         pipelines: camera -> its pipeline.
         shares: camera -> how much of the processor it may have beside the others; 1 if not named.
 
+    Attributes:
+        pipelines: camera -> its pipeline.
+        errors: camera -> why its source failed in the last stream.
+
     Raises:
         ConfigError: no pipeline, an unknown name, or a share that is not above 0.
     """
@@ -51,6 +55,8 @@ class Fleet:
                 )
             if not 0 < share < float("inf"):
                 raise ConfigError(f"shares: {name} must be above 0, not {share:g}")
+        self.errors: dict[str, Exception] = {}
+        self._leaving: set[str] = set()
         self._stop = threading.Event()
         self._heard = threading.Event()
 
@@ -79,6 +85,7 @@ class Fleet:
                 f"pipelines {', '.join(sorted(self.pipelines))}"
             )
         self._stop.clear()
+        self._leaving.clear()
         flows = {
             name: open_flow(source, self.pipelines[name].worker, self._heard.set)
             for name, source in sources.items()
@@ -89,17 +96,20 @@ class Fleet:
                     yield name, result
         finally:
             rest = [(name, result) for name, flow in flows.items() for result in flow.finish()]
+            self.errors = {n: flow.error for n, flow in flows.items() if flow.error is not None}
         if losses:
             yield from rest
-        for flow in flows.values():
-            if flow.error is not None:
-                raise flow.error
+        for error in self.errors.values():
+            raise error
 
     def _turns(self, flows: Mapping[str, Flow]) -> Iterator[tuple[str, Result]]:
         """Give turns until nothing more will come."""
         had = dict.fromkeys(flows, 0.0)
         while not self._stop.is_set():
             self._heard.clear()
+            for name in sorted(self._leaving):
+                yield from ((name, result) for result in flows[name].finish())
+            self._leaving.clear()
             going = {name: flow for name, flow in flows.items() if not flow.finished}
             if not going:
                 return
@@ -119,6 +129,10 @@ class Fleet:
         """End the running stream after the frame in hand; may be called from a signal handler."""
         self._stop.set()
         self._heard.set()
+
+    def leave(self, name: str) -> None:
+        """Let the running stream go on without a camera."""
+        self._leaving.add(name)
 
     def close(self) -> None:
         """Free all networks."""

@@ -78,9 +78,10 @@ def test_a_home_that_cannot_be_written_costs_a_measurement_only(
     assert found.threads >= 1
 
 
-def test_the_slow_frames_decide() -> None:
+def test_slow_frames_count_as_much_as_usual_ones() -> None:
     steady, erratic = Plan(threads=1), Plan(threads=2)
     assert fastest([Timed(erratic, 5.0, 30.0), Timed(steady, 9.0, 10.0)]) == steady
+    assert fastest([Timed(erratic, 5.0, 13.0), Timed(steady, 9.0, 10.0)]) == erratic
 
 
 def test_measured_times_are_plausible(pair: dict[str, Bundle]) -> None:

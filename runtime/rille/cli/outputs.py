@@ -32,11 +32,13 @@ def add_sinks(
     beats: Heartbeats,
     facts: RunFacts,
     recording: str = "",
+    label: str = "",
 ) -> None:
     """Open every sink of a run: those named by URI first, since opening them may be refused.
 
     The run cannot do without results.jsonl, the video and the `recording` where they are asked for;
-    it goes on when another sink fails. Each is told the `facts` of the run.
+    it goes on when another sink fails. Each is told the `facts` of the run. The `label` stands
+    before what the console shows.
 
     Raises:
         ConfigError: a URI that is no sink's.
@@ -57,7 +59,7 @@ def add_sinks(
         fan.add(video, "annotated.mp4", required=True)
     if config.output.report:
         fan.add(record, "report.html")
-    fan.add(Console(pipeline.stats, source.length), "console")
+    fan.add(Console(pipeline.stats, source.length, label=label), "console")
 
 
 def sink_notes(fan: SinkFan, events: EventLog) -> list[str]:

@@ -30,4 +30,4 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"--jpeg must be from 1 to 100, not {options.jpeg}")
     config = read_config(options.config, settings_of(options))
     lossy = f"?jpeg={options.jpeg}" if options.jpeg is not None else ""
-    return run(config, f"mcap://{quote(str(Path(config.output.folder) / 'run.mcap'))}{lossy}")
+    return run({"": config}, f"mcap://{quote(str(Path(config.output.folder) / 'run.mcap'))}{lossy}")

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rille.cli.camera import build_pipeline
 from rille.cli.compare import add_rules, read_rules, table
-from rille.cli.run import build_pipeline
 from rille.config import RunConfig, parse_config
 from rille.errors import BundleError, ConfigError, SourceError
 from rille.files import sink_error

@@ -13,20 +13,28 @@ class RunOptions:
     """What was asked for.
 
     Attributes:
-        config: a TOML file, or None.
-        settings: `section.key=value` texts that take precedence over it.
+        configs: TOML files, one for each camera; none for the defaults.
+        settings: `section.key=value` texts that take precedence over each.
         supervised: whether a parent process is to watch the run.
     """
 
-    config: Path | None
+    configs: list[Path]
     settings: list[str]
     supervised: bool
+
+    @property
+    def config(self) -> Path | None:
+        """The file of the only camera; None for the defaults."""
+        return self.configs[0] if self.configs else None
 
 
 def read_run_options(arguments: list[str]) -> RunOptions:
     """Read the words after "rille run"; ends the process where they cannot be understood."""
     parser = run_parser(
-        "run", "Stream frames through the networks and write results, video and report."
+        "run",
+        "Stream frames through the networks and write results, video and report. Several "
+        "configurations are several cameras in one process, each with its own budget and folder.",
+        several=True,
     )
     parser.add_argument(
         "--supervised",
@@ -35,13 +43,21 @@ def read_run_options(arguments: list[str]) -> RunOptions:
         "systemd; outputs go to DIR/part-000, part-001 and so on",
     )
     options = parser.parse_args(arguments)
+    if len(options.config) > 1 and (options.supervised or options.source is not None):
+        parser.error("--supervised and --source are for one camera; several are given")
     return RunOptions(
-        config=options.config, settings=settings_of(options), supervised=options.supervised
+        configs=options.config, settings=settings_of(options), supervised=options.supervised
     )
 
 
-def run_parser(verb: str, description: str) -> argparse.ArgumentParser:
-    """Return the parser of a verb that runs a pipeline; `settings_of` takes what it gives."""
+def run_parser(verb: str, description: str, several: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of a verb that runs a pipeline; `settings_of` takes what it gives.
+
+    Args:
+        verb: its name.
+        description: what it does.
+        several: whether it takes several configurations, as a list.
+    """
     parser = argparse.ArgumentParser(
         prog=f"rille {verb}",
         description=description,
@@ -49,7 +65,12 @@ def run_parser(verb: str, description: str) -> argparse.ArgumentParser:
         "--set segment.bundle=path/to/bundle --set output.video=false",
         allow_abbrev=False,  # another process looks for --supervised before this one does
     )
-    parser.add_argument("config", nargs="?", type=Path, help="TOML file (default: the simulator)")
+    parser.add_argument(
+        "config",
+        nargs="*" if several else "?",
+        type=Path,
+        help="TOML file (default: the simulator)",
+    )
     parser.add_argument("--source", metavar="URI", help="sim://moon, images://FOLDER, file://VIDEO")
     parser.add_argument("--out", metavar="DIR", help="folder for the outputs (default: out/run)")
     parser.add_argument("--budget-ms", type=float, metavar="MS", help="deadline from capture")

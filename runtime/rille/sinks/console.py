@@ -22,16 +22,22 @@ class Console(Sink):
         stats: the pipeline's figures.
         length: frames in all, if known: then a progress bar is shown.
         stream: where to write; stderr by default, as words are for people.
+        label: the camera, where there are several: no line is rewritten then.
     """
 
     takes_pixels = False
 
     def __init__(
-        self, stats: PipelineStats, length: int | None, stream: TextIO | None = None
+        self,
+        stats: PipelineStats,
+        length: int | None,
+        stream: TextIO | None = None,
+        label: str = "",
     ) -> None:
         self._stats, self._length = stats, length
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._label = f"{label}: " if label else ""
+        self._live = self._stream.isatty() and not label
         self._recent: deque[float] = deque(maxlen=32)
         self._level = "-"
         self._shown = time.monotonic()
@@ -71,7 +77,7 @@ class Console(Sink):
             else "no result yet"
         )
         return (
-            f"{bar}{rate:.1f} fps  {ages}  {self._level}  "
+            f"{self._label}{bar}{rate:.1f} fps  {ages}  {self._level}  "
             f"late {totals.late}  dropped {totals.dropped}  failed {totals.failed}"
         )
 
