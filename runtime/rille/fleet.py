@@ -11,19 +11,18 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from rille.closing import Closing
 from rille.errors import ConfigError
 from rille.pipeline import Pipeline
 from rille.pipeline.flow import Flow, open_flow
 from rille.pipeline.intake import POLL_S
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rille.result import Result
     from rille.sources import Source
 
 
-class Fleet:
+class Fleet(Closing):
     """Runs several pipelines in turns, in the thread that asks for results.
 
     Use it as a context manager, or call `close`. Frames of a camera that waits for its turn grow
@@ -139,14 +138,3 @@ class Fleet:
         self.stop()
         for pipeline in self.pipelines.values():
             pipeline.close()
-
-    def __enter__(self) -> Fleet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

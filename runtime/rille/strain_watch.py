@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
+from rille.closing import Closing
 from rille.events import EventLog
 from rille.strain import Strain, read_strain
 
@@ -17,7 +17,7 @@ _POWER_RELIEF = 0.9
 _CALM_READINGS = 5
 
 
-class StrainWatch:
+class StrainWatch(Closing):
     """Reads the machine once in a while and keeps the reason why it is strained, if it is.
 
     Strained: within 5 degrees of a trip point, throttled, or above the permitted power. Relieved:
@@ -108,14 +108,6 @@ class StrainWatch:
     def __enter__(self) -> StrainWatch:
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _values(strain: Strain) -> dict[str, float | str]:

@@ -12,9 +12,9 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rille.closing import Closing
 from rille.errors import BundleError, RilleError
 from rille.events import EventLog
 
@@ -40,7 +40,7 @@ class Renewal:
     load: Callable[[Bundle], Network]
 
 
-class BundleSwapper:
+class BundleSwapper(Closing):
     """Makes newly installed bundles ready in the background; a context manager.
 
     Args:
@@ -111,14 +111,6 @@ class BundleSwapper:
     def __enter__(self) -> BundleSwapper:
         self._thread.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _ready(renewal: Renewal, bundle: Bundle) -> Network:

@@ -40,6 +40,7 @@ import numpy as np
 
 from rille.capture.shot import MOST_MISSED, Shot
 from rille.capture.wire import MAX_BODY
+from rille.closing import Closing
 from rille.errors import ConfigError, SinkError, SourceError, SourceNotFoundError
 from rille.files import sink_error
 
@@ -71,7 +72,7 @@ def ring_path(name: str, folder: Path = FOLDER) -> Path:
     return folder / f"rille-{name}"
 
 
-class ShmWriter:
+class ShmWriter(Closing):
     """Puts frames into a ring, for `shm://NAME` to read. Use it as a context manager.
 
     Args:
@@ -157,12 +158,6 @@ class ShmWriter:
             del self._pixels
             self._memory.close()
             self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> ShmWriter:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
 
 class ShmReader:

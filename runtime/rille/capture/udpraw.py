@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from rille.capture import WATCHED
 from rille.capture.chunks import HEAD, LARGEST, USUAL, Assembler, Shape, cut
+from rille.closing import Closing
 from rille.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _frames(heard: socket.socket, assembler: Assembler, uri: SourceUri) -> Itera
             )
 
 
-class RawSender:
+class RawSender(Closing):
     """Sends frames to `udpraw://`. Use it as a context manager.
 
     Args:
@@ -157,9 +158,3 @@ class RawSender:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-    def __enter__(self) -> RawSender:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rille.budget import Budget
 from rille.bundle import Bundle
+from rille.closing import Closing
 from rille.events import EventLog
 from rille.network import Network
 from rille.pipeline.flow import open_flow
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "default_threads"]
 
 
-class Pipeline:
+class Pipeline(Closing):
     """Runs one or two networks over frames within a latency budget.
 
     Use it as a context manager, or call `close`. One stream at a time; but for `stop` and `swap`
@@ -178,14 +178,3 @@ class Pipeline:
         """Free the networks."""
         self.stop()
         self.worker.close()
-
-    def __enter__(self) -> Pipeline:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

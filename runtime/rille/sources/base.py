@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rille.capture import MODULES
+from rille.closing import Closing
 from rille.errors import FrameDecodeError, SourceNotFoundError
 from rille.frame import Frame
 from rille.registry import Registry
@@ -21,7 +21,6 @@ from rille.uri import SourceUri, split_uri
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
     from rille.frame import Truth
     from rille.vehicle import Vehicle
@@ -96,7 +95,7 @@ class SourceEvent:
     text: str
 
 
-class Source(ABC):
+class Source(Closing):
     """A stream of frames. Use it as a context manager, or call `close`.
 
     Subclasses take a `SourceUri` and give pictures by `_next`; numbering, pacing and time stamps
@@ -130,7 +129,7 @@ class Source(ABC):
         """Number of frames in all, or None where that is not known."""
         return None
 
-    def open(self) -> None:  # noqa: B027  (nothing to do for some sources)
+    def open(self) -> None:
         """Acquire what is needed; see `open_source`."""
 
     def close(self) -> None:
@@ -237,14 +236,3 @@ class Source(ABC):
                 continue
             if frame is not None:
                 yield frame
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
