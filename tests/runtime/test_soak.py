@@ -9,8 +9,11 @@ import gc
 import os
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from rille.budget import Budget
 from rille.bundle import load_bundle
@@ -59,3 +62,24 @@ def test_memory_threads_and_files_stay(descent: Any, tmp_path: Path) -> None:
     warm, end = seen["warm"], seen["end"]
     assert end[1:] == warm[1:]
     assert end[0] - warm[0] < 1.0, f"{warm[0]:.2f} to {end[0]:.2f} MB in {FRAMES - WARM} frames"
+
+
+def test_no_frame_sized_memory_is_taken_for_a_frame(descent: Any) -> None:
+    grey = descent.frame(0)[0]
+    pixels = cv2.resize(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), (640, 480))
+    with Pipeline(
+        classify=load_bundle("moon-scene"),
+        segment=load_bundle("moon-rocks"),
+        budget=Budget(frame_ms=60_000),
+    ) as pipeline:
+        peaks = []
+        tracemalloc.start()
+        try:
+            for index in range(12):
+                before, _ = tracemalloc.get_traced_memory()
+                tracemalloc.reset_peak()
+                pipeline.run(Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns()))
+                peaks.append(tracemalloc.get_traced_memory()[1] - before)
+        finally:
+            tracemalloc.stop()
+    assert max(peaks[4:]) < 0.6 * pixels.nbytes

@@ -73,6 +73,7 @@ class Preprocessor:
         self._repeats_late = colour.channels == 3 and len(ops) == 3
         self._tensor = np.full(made, tensor.zero, tensor.numpy_dtype)
         self._filled: Geometry | None = None
+        self._plane: NDArray[np.uint8] | None = None
         self._sized: list[NDArray[np.uint8]] = []
 
     def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], Geometry]:
@@ -99,7 +100,9 @@ class Preprocessor:
         _check(pixels)
         # A grey image is repeated to three channels after the resize: a third of the work.
         late_colour = pixels.ndim == 2 and self._repeats_late
-        image = pixels if late_colour else coloured(pixels, self._channels)
+        image = pixels if late_colour else coloured(pixels, self._channels, self._plane)
+        if image is not pixels:
+            self._plane = image
         geometry = self._fit.geometry(image.shape[1], image.shape[0])
         for op in self.ops[1:-1]:
             if isinstance(op, Resize | Letterbox):
@@ -182,18 +185,21 @@ def _check(pixels: NDArray[np.uint8]) -> None:
         raise ConfigError(f"image of shape {list(pixels.shape)} holds no pixel")
 
 
-def coloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+def coloured(
+    pixels: NDArray[np.uint8], channels: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Return the image with that many channels: what `gray` and `rgb` do.
 
     Args:
         pixels: (H, W, 3) RGB or (H, W) grey, uint8.
         channels: 1 or 3.
+        out: memory for the result, used if it has the right shape.
     """
     grey = pixels.ndim == 2
     if grey == (channels == 1):
         return pixels
     code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_RGB2GRAY
-    return cv2.cvtColor(pixels, code)  # type: ignore[return-value]  # stubs lose the dtype
+    return cv2.cvtColor(pixels, code, dst=out)  # type: ignore[return-value]  # stubs lose the dtype
 
 
 def evened(
