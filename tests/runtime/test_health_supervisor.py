@@ -257,7 +257,13 @@ def test_what_systemd_hears(tmp_path: Path, start: Run, systemd: Systemd) -> Non
     told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
     run = start("--supervised", env={**os.environ, **told})
     until(serving(out, 0))
-    begun = systemd.heard()
+    begun: list[str] = []
+
+    def ready() -> bool:
+        begun.extend(systemd.heard())
+        return "READY=1" in begun
+
+    until(ready)
     assert begun.count("READY=1") == 1 and "WATCHDOG=1" in begun
     child = state(out)["child_pid"]
     assert "NOTIFY_SOCKET" not in Path(f"/proc/{child}/environ").read_text()

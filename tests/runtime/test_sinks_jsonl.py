@@ -121,7 +121,9 @@ def test_a_killed_process_leaves_whole_lines(tmp_path: Path) -> None:
         for file in rotated(path):
             assert file.stat().st_size <= 60_000
             serials = [record["serial"] for record in read_lines(file)]
-            assert serials == list(range(serials[0], serials[0] + len(serials)))
+            # The newest may have been opened and not yet written to.
+            assert serials or file == path
+            assert not serials or serials == list(range(serials[0], serials[0] + len(serials)))
 
 
 def test_only_a_torn_last_line_is_forgiven(tmp_path: Path) -> None:

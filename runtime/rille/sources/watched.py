@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Frame, Truth
+    from rille.vehicle import Vehicle
 
 
 class WatchedSource(Source):
@@ -65,6 +66,10 @@ class WatchedSource(Source):
     def close(self) -> None:
         """Close the source."""
         self._source.close()
+
+    def vehicle(self, index: int, name: str) -> Vehicle | None:
+        """Return what the vehicle knows now about a frame of the source."""
+        return self._source.vehicle(index, name)
 
     def describe(self) -> str:
         """Return the source's one line for people."""
