@@ -15,13 +15,13 @@ class CostModel:
 
     A stage that is shed is no longer measured, so a prediction that was once too high would hold
     for ever. Three things bring it back: `probe`, a measurement outside any frame's deadline; what
-    other stages say about the load (`ease`); and, after a number of sheds in a row, one trial, for
-    which each that does not fit doubles the wait.
+    other stages say about the load (`ease`); and, after a number of sheds in a row without a probe,
+    one trial, for which each that does not fit doubles the wait.
 
     Args:
         quantile: which quantile of the recent costs is the prediction, 0 to 1.
         window: how many recent costs count.
-        first_wait: sheds before the first trial.
+        first_wait: sheds, since the last probe, before the first trial.
         longest_wait: most sheds between two trials.
     """
 
@@ -32,7 +32,7 @@ class CostModel:
         self._probes: deque[float] = deque(maxlen=2)
         self._quantile = quantile
         self._first_wait, self._longest_wait = first_wait, longest_wait
-        self._wait, self._sheds = first_wait, 0
+        self._wait, self._sheds, self._sheds_then = first_wait, 0, 0
         self._doubtful = False
 
     @property
@@ -50,6 +50,11 @@ class CostModel:
         return statistics.median(last) if len(last) == RECENT else 0.0
 
     @property
+    def _best_ms(self) -> float:
+        """The least of the last few costs in milliseconds; 0 while nothing was measured."""
+        return min(list(self._costs)[-RECENT:], default=0.0)
+
+    @property
     def sheds(self) -> int:
         """How many times in a row the stage was left out."""
         return self._sheds
@@ -61,18 +66,18 @@ class CostModel:
             left_ms: milliseconds until the deadline.
             ease: what other stages cost now as a share of what they cost when this one was last
                 measured, 0 to 1; below 1 where the load has gone.
-            vital: whether nothing is published without it: then it is enough that it usually fits.
+            vital: whether nothing is published without it: then it is enough that it fitted lately.
         """
         if left_ms <= 0:
             return False
-        believed = (vital and self.recent_ms) or self.predicted_ms * ease
+        believed = self._best_ms if vital else self.predicted_ms * ease
         if len(self._probes) == self._probes.maxlen:
             believed = min(believed, max(self._probes))
         if believed <= left_ms * (_RETURN_SHARE if self._sheds else 1.0):
             self._doubtful = self._sheds > 0
             return True
         self._sheds += 1
-        self._doubtful = self._sheds > self._wait
+        self._doubtful = self._sheds - self._sheds_then > self._wait
         return self._doubtful
 
     def record(self, cost_ms: float, left_ms: float) -> None:
@@ -83,10 +88,11 @@ class CostModel:
             if fits:
                 # The old costs belong to a load that is gone.
                 self._costs.clear()
-        self._sheds, self._doubtful = 0, False
+        self._sheds, self._sheds_then, self._doubtful = 0, 0, False
         self._probes.clear()
         self._costs.append(cost_ms)
 
     def probe(self, cost_ms: float) -> None:
         """Take note of what a stage that is shed costs now, measured outside any deadline."""
         self._probes.append(cost_ms)
+        self._sheds_then = self._sheds

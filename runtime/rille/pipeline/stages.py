@@ -172,13 +172,15 @@ class Runner:
         """
         if self._aside is not None and len(wanted) > 1:
             return self._at_once(self._aside, wanted, frame, deadline_ns, moments, look)
-        work = Work(quality=look(frame))
+        work = Work()
         for stages in wanted:
             left_ms = (deadline_ns - moments.now(f"{stages[0].name} left")) / 1e6
             chosen = self._choose(stages, wanted, left_ms - self._margin_ms, work)
             if chosen is not None:
                 work.done.append(_do(chosen, frame, moments))
                 work.done[-1].learn()
+        # Last: a picture that has just come is in no cache, and looking at it took a millisecond.
+        work.quality = look(frame)
         return work
 
     def _at_once(
