@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import network as scripted_network
 
 from rille.bundle import Bundle, install, load_bundle
+from rille.cli.reload import reload_on_hangup
+from rille.config import RunConfig
 from rille.errors import ConfigError, InferenceError
 from rille.events import Event, EventLog
 from rille.network import Network
+from rille.pipeline import Pipeline
 from rille.swap import BundleSwapper, Renewal
 
 
@@ -161,3 +168,24 @@ def test_no_stage_can_change() -> None:
     with BundleSwapper({}, lambda stage, network: None, events) as swapper:
         swapper.request()
     assert [event.id for event in events.recent] == ["BUNDLE_UNCHANGED"]
+
+
+def test_one_hangup_asks_for_every_camera() -> None:
+    """Each camera of a process looks for its own bundles."""
+    pipelines = [
+        Pipeline(segment=scripted_network("segmentation", [0.0]), events=EventLog())
+        for _ in range(2)
+    ]
+    config = RunConfig()
+    with (
+        reload_on_hangup(config, pipelines[0], supervised=True),
+        reload_on_hangup(config, pipelines[1], supervised=True),
+    ):
+        os.kill(os.getpid(), signal.SIGHUP)
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not all(
+            p.events.counts["BUNDLE_UNCHANGED"] for p in pipelines
+        ):
+            time.sleep(0.01)
+    assert [p.events.counts["BUNDLE_UNCHANGED"] for p in pipelines] == [1, 1]
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rille.bundle import Bundle, load_bundle, read_public_key
 from rille.bundle.slots import SLOTS
@@ -58,7 +59,8 @@ def reload_on_hangup(config: RunConfig, pipeline: Pipeline, supervised: bool) ->
         return
     pipeline.events.listen(_say)
     with BundleSwapper(renewals, pipeline.swap, pipeline.events) as swapper:
-        before = signal.signal(signal.SIGHUP, _asking(swapper.request))
+        before = signal.getsignal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, _asking(swapper.request, before))
         try:
             yield
         finally:
@@ -70,9 +72,13 @@ def _say(event: Event) -> None:
         print(f"note: {event.text}", file=sys.stderr)
 
 
-def _asking(request: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+def _asking(request: Callable[[], None], before: Any) -> Callable[[int, FrameType | None], None]:
+    """Return a handler that asks for new bundles, for the other cameras of the process too."""
+
     def handle(number: int, frame: FrameType | None) -> None:
         request()
+        if callable(before):
+            before(number, frame)
 
     return handle
 
