@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from rille.board import usable_cores
 from rille.budget import Budget
 from rille.bundle import Bundle
 from rille.frame import Frame
 from rille.latency import percentile_interval, summary
 from rille.network import Network
 from rille.pipeline import Pipeline
-from rille.plan import Plan, usable_cores
+from rille.plan import Plan
 from rille.result import Result, State
 from rille.sim import Descent, build_scene
 

@@ -5,6 +5,7 @@ Everything is read below a root folder, so that it can be tried without the boar
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ class Board:
     jetpack: str
     cameras: tuple[tuple[str, str], ...]
     tools: dict[str, str]
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def look_at_board(root: Path = Path("/")) -> Board:

@@ -101,3 +101,9 @@ def sink_error(path: Path, wrong: OSError) -> SinkError:
     }
     why = ways.get(wrong.errno or 0, wrong.strerror or str(wrong))
     return SinkError(f"{path}: cannot be written: {why}")
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `rille` in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "rille"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import statistics
 from collections.abc import Mapping
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rille.board import usable_cores
 from rille.bundle import Bundle
 from rille.errors import RilleError
-from rille.files import write_whole
+from rille.files import cache_folder, write_whole
 from rille.images import decode_image
 from rille.latency import spent_ms
 from rille.network import Network
@@ -36,11 +36,6 @@ _TURNS, _WARM = 20, 2
 _MOST_KEPT = 64
 _MAX_FILE = 1 << 20
 Given = Mapping[str, Bundle | Network | None]
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def default_threads() -> int:
@@ -192,8 +187,7 @@ def _key(bundles: Mapping[str, Bundle], backend: str) -> str:
 
 
 def _file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "rille" / "plans.json"
+    return cache_folder() / "plans.json"
 
 
 def _kept() -> dict[str, Plan]:

@@ -7,7 +7,6 @@ bits; NVIDIA's Jetson developer guide for the rails. Tried on made-up trees only
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from rille.board import celsius_in, text_in
+from rille.board import celsius_in, text_in, usable_cores
 
 _FLAGS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _SINCE_BOOT = 16  # the same four, as bits 16 to 19
@@ -121,7 +120,7 @@ def _cpu_share(root: Path) -> float | None:
     places = dict(_groups(root))
     if not places:
         return None
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     limits = [limit for folder in places.values() if (limit := _quota(folder)) is not None]
     return min(1.0, min(limits, default=float(cores)) / cores)
 

@@ -18,29 +18,29 @@ for tool in qemu-aarch64-static mmdebstrap; do
 done
 export PYTHONPATH=$here/runtime
 
-if [ ! -x "$work/root/usr/bin/python3" ]; then
+if [ ! -x "$work/arm64/usr/bin/python3" ]; then
     mkdir -p "$work"
     mmdebstrap --quiet --skip=check/qemu --variant=extract --arch=arm64 \
         --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
         --include=python3,libstdc++6,zlib1g,coreutils,base-files \
-        trixie "$work/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-    "$python" -m pip install --quiet --target "$work/root/site" \
+        trixie "$work/arm64" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    "$python" -m pip install --quiet --target "$work/arm64/site" \
         --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
         --platform manylinux2014_aarch64 --python-version 3.13 --implementation cp \
         --abi cp313 --abi abi3 --abi none --only-binary=:all: \
         numpy opencv-python-headless ai-edge-litert mcap
-    cp "$(command -v qemu-aarch64-static)" "$work/root/qemu"
+    cp "$(command -v qemu-aarch64-static)" "$work/arm64/qemu"
 fi
-rm -rf "$work/root/rille" "$work/run"
-mkdir "$work/root/rille"
-cp -r "$here/runtime/rille" "$work/root/rille/"
+rm -rf "$work/arm64/rille" "$work/run"
+mkdir "$work/arm64/rille"
+cp -r "$here/runtime/rille" "$work/arm64/rille/"
 
 source="sim://moon?view=rover&terrain=boulder-field&seed=7&size=320x240&frames=3&realtime=0"
 [ -z "$images" ] || source="images://$images?limit=3"
 "$python" -m rille record --source "$source" --out "$work/run" --budget-ms 60000 \
     --set engine.backend=litert-exact --set engine.networks=sequential \
     --set output.video=false --set output.report=false
-cp "$work/run/run.mcap" "$work/root/run.mcap"
-chroot "$work/root" /qemu -cpu "$cpu" -E PYTHONPATH=/site:/rille -E HOME=/tmp \
+cp "$work/run/run.mcap" "$work/arm64/run.mcap"
+chroot "$work/arm64" /qemu -cpu "$cpu" -E PYTHONPATH=/site:/rille -E HOME=/tmp \
     /usr/bin/python3 -m rille replay /run.mcap
 echo "aarch64 ($cpu, emulated): the same to the bit"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rille import plan as plans
 from rille.bench import rendered
+from rille.board import usable_cores
 from rille.budget import Budget
 from rille.bundle import Bundle, load_bundle
 from rille.frame import Frame
@@ -86,7 +87,7 @@ def test_slow_frames_count_as_much_as_usual_ones() -> None:
 
 def test_measured_times_are_plausible(pair: dict[str, Bundle]) -> None:
     timed = measure_plans(pair)
-    assert [one.plan for one in timed] == candidates(plans.usable_cores(), 2)
+    assert [one.plan for one in timed] == candidates(usable_cores(), 2)
     assert all(0 < one.p50_ms <= one.p90_ms for one in timed)
 
 

@@ -13,7 +13,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rille.files import sink_error, write_whole
+from rille.files import cache_folder, sink_error, write_whole
 
 _MAGIC = b"rille-engine-1\n"
 _MAX_HEAD = 4096
@@ -94,10 +94,7 @@ class EngineStore:
 def default_folder() -> Path:
     """Return `$RILLE_ENGINES`, else `rille/engines` in the user's cache folder."""
     named = os.environ.get("RILLE_ENGINES")
-    if named:
-        return Path(named)
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "rille" / "engines"
+    return Path(named) if named else cache_folder() / "engines"
 
 
 def _opened(content: bytes, key: EngineKey) -> tuple[bytes | None, str]:

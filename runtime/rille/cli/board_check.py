@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from rille.board import Board
+from rille.board import Board, usable_cores
 from rille.strain import Strain
 
 _CURES = {
@@ -23,7 +21,7 @@ _NEAR_C = 5.0
 
 def strain_facts(strain: Strain) -> list[tuple[str, str]]:
     """Return rows of name and value."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     heat = "unknown" if strain.celsius is None else f"{strain.celsius:.0f} C"
     if strain.trip_celsius is not None:
         heat += f", slowed down at {strain.trip_celsius:.0f} C"
@@ -53,7 +51,7 @@ def strain_troubles(strain: Strain) -> list[str]:
                 f"temperature: {strain.celsius:.0f} C, and the kernel slows the machine down at "
                 f"{strain.trip_celsius:.0f} C: cool it"
             )
-    allowed = (strain.cpu_share or 1.0) * len(os.sched_getaffinity(0))
+    allowed = (strain.cpu_share or 1.0) * usable_cores()
     if strain.cpu_share is not None and allowed < 1.0:
         troubles.append(
             f"cpu quota: {allowed:.2g} of a core: when it is used up, networks are stopped in the "

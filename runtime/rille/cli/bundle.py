@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from rille.board import usable_cores
 from rille.bundle import (
     Bundle,
     load_bundle,
@@ -25,7 +25,7 @@ from rille.cli.bundle_install import (
 )
 from rille.errors import BackendUnavailableError
 from rille.network import Network
-from rille.pipeline import default_threads
+from rille.plan import default_threads
 from rille.report.bundle_page import write_bundle_page
 from rille.report.facts import facts, megabytes, signature
 from rille.report.measured import measure
@@ -132,7 +132,7 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.json:
         print(manifest.to_json(), end="")
         return 0
-    threads = sorted({1, 2, default_threads()} & set(range(1, len(os.sched_getaffinity(0)) + 1)))
+    threads = sorted({1, 2, default_threads()} & set(range(1, usable_cores() + 1)))
     found = {name: measure(bundle, name, threads) for name in manifest.variants}
     if options.html is not None:
         write_bundle_page(options.html, bundle, found)

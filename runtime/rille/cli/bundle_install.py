@@ -16,7 +16,7 @@ from rille.errors import CheckFailedError
 from rille.images import decode_image
 from rille.latency import spent_ms
 from rille.network import Network
-from rille.pipeline import default_threads
+from rille.plan import default_threads
 
 _RUNS = 100
 _TRIAL_S = 300.0

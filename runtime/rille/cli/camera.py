@@ -117,11 +117,11 @@ class Camera:
             budget_ms=self.pipeline.budget.frame_ms,
             version=rille.__version__,
         )
-        self._follower.__enter__()
+        self._follower.start()
 
     def end(self) -> None:
         """Say that the run is over, and complete what is written; never raises a `RilleError`."""
-        self._follower.__exit__(None, None, None)
+        self._follower.close()
         self._events.emit(
             "RUN_ENDED",
             str(self.pipeline.stats.totals) + (f"; {self.problem}" if self.problem else ""),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 
@@ -14,7 +13,7 @@ import rille
 from rille.backends.cuda import open_cuda
 from rille.backends.tensorrt import import_tensorrt
 from rille.bench import processor, rendered
-from rille.board import Board, look_at_board
+from rille.board import Board, look_at_board, usable_cores
 from rille.bundle import load_bundle, shipped_bundles
 from rille.cli.board_check import missing_tools, strain_facts, strain_troubles
 from rille.config import RunConfig
@@ -63,7 +62,7 @@ def _facts(board: Board, strain: Strain) -> list[tuple[str, str]]:
     known = [word for word in (board.model, board.jetpack and f"L4T {board.jetpack}") if word]
     return [
         ("rille", rille.__version__),
-        ("board", ", ".join([*known, processor(), f"{len(os.sched_getaffinity(0))} usable cores"])),
+        ("board", ", ".join([*known, processor(), f"{usable_cores()} usable cores"])),
         *strain_facts(strain),
         ("cameras", ", ".join(cameras) or "none found"),
         ("system", f"{_system()}, kernel {platform.release()}, {platform.machine()}"),

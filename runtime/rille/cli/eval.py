@@ -13,7 +13,7 @@ from rille.datasets import Dataset, open_dataset, samples_of
 from rille.evaluate import Evaluation, evaluate
 from rille.files import write_whole
 from rille.network import Network
-from rille.pipeline import default_threads
+from rille.plan import default_threads
 
 
 def main(arguments: list[str]) -> int:

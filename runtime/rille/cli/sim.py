@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rille.board import usable_cores
 from rille.files import sink_error
 from rille.images import list_images, read_image
 from rille.movie import MovieWriter
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--vary", action="store_true", help="each scene draws terrain, Sun, lens, sensor, hardware"
     )
     data.add_argument("--every", type=int, default=10, metavar="N", help="keep one frame in N")
-    data.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
+    data.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
     show = verbs.add_parser("show", help="a short video", description="Render a short video.")
     show.add_argument("uri", nargs="?", default=_EXAMPLE, help=f"the scene ({_EXAMPLE})")
     show.add_argument("--out", type=Path, default=Path("out/sim.mp4"), metavar="FILE.mp4")

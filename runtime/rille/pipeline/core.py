@@ -20,7 +20,7 @@ from rille.pipeline.intake import POLL_S
 from rille.pipeline.moments import Moments
 from rille.pipeline.tasks import check_tasks
 from rille.pipeline.worker import Worker
-from rille.plan import Plan, default_threads, plan_for
+from rille.plan import Plan, plan_for
 from rille.result import Result
 from rille.stats import PipelineStats
 from rille.watch import GoldenWatch
@@ -28,8 +28,6 @@ from rille.watch import GoldenWatch
 if TYPE_CHECKING:
     from rille.frame import Frame
     from rille.sources import Source
-
-__all__ = ["Pipeline", "default_threads"]
 
 
 class Pipeline(Closing):

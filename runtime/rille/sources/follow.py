@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rille.closing import Closing
 from rille.events import KINDS
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LOOK_S = 0.1
 
 
-class SourceFollower:
+class SourceFollower(Closing):
     """Looks at a source's events ten times a second and emits the new ones; a context manager.
 
     It has a thread of its own, because a source that stalls gives no frames to look between.
@@ -33,19 +33,20 @@ class SourceFollower:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="rille-follow", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begin to look; `close` ends it."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Look for the last time; safe to call twice."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._look()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     def _follow(self) -> None:
         while not self._stop.wait(_LOOK_S):
