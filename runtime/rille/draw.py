@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 PANEL_PX = 64
 _LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 480, 1280, 1280
 _BACK, _INK, _DIM = (18, 20, 26), (235, 235, 235), (150, 155, 165)
-_STAGES = {"classify": (90, 170, 255), "segment": (255, 140, 90)}
+_STAGES = {"classify": (90, 170, 255), "segment": (255, 140, 90), "lighter": (255, 190, 110)}
+_ENDS = ("begin", "end")
+_WAITED = (110, 115, 125)
 _STATES = {
     State.OK: (90, 200, 120),
     State.LATE: (255, 170, 60),
@@ -119,30 +121,42 @@ def _draw_panel(panel: NDArray[np.uint8], result: Result) -> None:
         _text(
             panel, f"({label}?)" if c.abstained else label, 150, 20, _DIM if c.abstained else _INK
         )
-    if result.segmentation is not None:
-        count = _counted(result)
+    if result.segmentation is not None or result.tracked is not None:
+        followed = "" if result.tracked is None else f" {result.tracked.age_frames} frames ago"
+        count = _counted(result) + followed
         colour = COLOURS.get(result.features[0].label, OTHER) if result.features else _DIM
         _text(panel, count, width - 12 - _text_width(count), 20, colour)
     _draw_bar(panel, result)
 
 
 def _draw_bar(panel: NDArray[np.uint8], result: Result) -> None:
-    """Draw the frame's age against its budget: waiting grey, stages coloured, deadline white."""
+    """Draw the frame's age against its budget: the age grey, on it each stage when it ran.
+
+    Of two stages that ran at the same time one stands above the other.
+    """
     left, right, top, bottom = 10, panel.shape[1] - 190, 38, 50
-    span_ms = result.deadline_ms * 1.25
-    scale = (right - left) / span_ms
-    cv2.rectangle(panel, (left, top), (right, bottom), (40, 43, 52), cv2.FILLED)
-    spent = {
-        name: sum(ms for part, ms in result.timings_ms.items() if part.startswith(name))
-        for name in _STAGES
-    }
-    waited = max(0.0, result.age_ms - sum(spent.values()))
-    x = float(left)
-    for length_ms, colour in ((waited, (110, 115, 125)), *((spent[n], _STAGES[n]) for n in spent)):
-        end = min(x + length_ms * scale, right)
+    scale = (right - left) / (result.deadline_ms * 1.25)
+
+    def bar(begin_ms: float, end_ms: float, rows: tuple[int, int], colour: tuple[int, ...]) -> None:
+        x, end = left + begin_ms * scale, min(left + end_ms * scale, right)
         if end > x:
-            cv2.rectangle(panel, (round(x), top), (round(end), bottom), colour, cv2.FILLED)
-        x = end
+            cv2.rectangle(panel, (round(x), rows[0]), (round(end), rows[1]), colour, cv2.FILLED)
+
+    bar(0.0, result.deadline_ms * 1.25, (top, bottom), (40, 43, 52))
+    bar(0.0, result.age_ms, (top, bottom), _WAITED)
+    spans = {
+        name: [(result.readings_ns[f"{name} {at}"] - result.captured_ns) / 1e6 for at in _ENDS]
+        for name in _STAGES
+        if all(f"{name} {at}" in result.readings_ns for at in _ENDS)
+    }
+    middle = (top + bottom) // 2
+    for name, (begin_ms, end_ms) in spans.items():
+        beside = any(
+            other != name and span[0] < end_ms and begin_ms < span[1]
+            for other, span in spans.items()
+        )
+        half = (top, middle) if name == "classify" else (middle, bottom)
+        bar(begin_ms, end_ms, half if beside else (top, bottom), _STAGES[name])
     mark = round(left + result.deadline_ms * scale)
     cv2.line(panel, (mark, top - 4), (mark, bottom + 4), _INK, 1)
     words = f"{result.age_ms:.1f} of {result.deadline_ms:g} ms"

@@ -123,6 +123,26 @@ def test_the_picture_shows_the_crater_where_it_is(result: Make) -> None:
     assert rows.mean() == pytest.approx(60 * scale, abs=2)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_bar_is_as_long_as_the_age_however_the_stages_ran(result: Make, beside: bool) -> None:
+    """Stages that ran at the same time stand above each other, not behind each other."""
+    times = [("classify", 1, 9), ("segment", 1 if beside else 9, 11)]
+    start = result().captured_ns
+    readings = {
+        f"{name} {at}": start + ms * 1_000_000
+        for name, *span in times
+        for at, ms in zip(("begin", "end"), span, strict=True)
+    }
+    size = canvas_size(640, 480)
+    panel = annotate(result(readings_ns=readings), size)[size[1] - PANEL_PX :].astype(int)
+    empty = annotate(result(age_ms=0.0), size)[size[1] - PANEL_PX :].astype(int)
+    drawn = np.abs(panel - empty).sum(axis=2)[38:50, : size[0] - 190] > 30
+    scale = (size[0] - 200) / (50.0 * 1.25)
+    assert np.nonzero(drawn.any(axis=0))[0].max() == pytest.approx(10 + 12 * scale, abs=2)
+    middle = panel[38:50, round(10 + 5 * scale)]
+    assert (np.abs(middle[2] - middle[9]).sum() > 30) == beside
+
+
 @pytest.mark.parametrize("shape", [(10, 10), (3000, 50), (50, 3000), (1080, 1920, 3)])
 def test_any_frame_can_be_drawn(shape: tuple[int, ...], result: Make, lost: Make) -> None:
     frame = Frame(pixels=np.zeros(shape, np.uint8), index=0, captured_ns=0)
