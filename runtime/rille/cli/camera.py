@@ -44,6 +44,7 @@ class Camera:
         stack: closes it all.
         beats: a supervisor's memory, or one that nobody reads.
         name: which camera it is, where there are several; else "".
+        number: the same as a number from 1; 0 where there is one camera.
         recording: URI of one more sink, which the run cannot do without; empty for none.
 
     Attributes:
@@ -61,6 +62,7 @@ class Camera:
         stack: contextlib.ExitStack,
         beats: Heartbeats,
         name: str = "",
+        number: int = 0,
         recording: str = "",
     ) -> None:
         self.config, self._name = config, name
@@ -96,7 +98,7 @@ class Camera:
         )
         self._follower = SourceFollower(source, self._events)
         self._plain = source
-        self.source = WatchedSource(source, beats)
+        self.source = WatchedSource(source, beats, number)
 
     @property
     def _label(self) -> str:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
@@ -83,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(verb: str, rest: list[str]) -> Callable[[list[str]], int]:
     if verb in _VERBS:
-        parent = verb == "run" and "--supervised" in rest
-        module = importlib.import_module(f"rille.cli.{'supervise' if parent else verb}")
-        command: Callable[[list[str]], int] = module.main
+        if verb in ("run", "record") and "--supervised" in rest:
+            return partial(importlib.import_module("rille.cli.supervise").main, verb)
+        command: Callable[[list[str]], int] = importlib.import_module(f"rille.cli.{verb}").main
         return command
     points = _points()
     if verb in points:
