@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from rille.errors import ConfigError
 from rille.health.beats import MOST_CAMERAS
 
 
@@ -36,6 +37,9 @@ def read_run_options(verb: str, arguments: list[str]) -> RunOptions:
     """Read the words after "rille run" or "rille record".
 
     Ends the process where they cannot be understood.
+
+    Raises:
+        ConfigError: a number is out of range.
     """
     parser = _PARSERS[verb]()
     parser.add_argument(
@@ -53,7 +57,7 @@ def read_run_options(verb: str, arguments: list[str]) -> RunOptions:
         parser.error(f"{len(configs)} cameras; one process takes {MOST_CAMERAS}")
     jpeg = getattr(options, "jpeg", None)
     if jpeg is not None and not 1 <= jpeg <= 100:
-        parser.error(f"--jpeg must be from 1 to 100, not {jpeg}")
+        raise ConfigError(f"--jpeg must be from 1 to 100, not {jpeg}")
     return RunOptions(
         configs=configs, settings=settings_of(options), supervised=options.supervised, jpeg=jpeg
     )

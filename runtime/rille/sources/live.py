@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Truth
+    from rille.vehicle import Vehicle
 
 _LEAST_STALL_S, _UNKNOWN_STALL_S = 0.5, 2.0
 _CONNECT_S = 15.0
@@ -182,7 +183,7 @@ class LiveSource(Source):
             captured_ns=header.captured_ns,
             name=name,
             source_ns=header.source_ns,
-            vehicle=self.vehicle(index, name),
+            vehicle=self._completed(self.vehicle(index, name), header.vehicle),
         )
         self._size = f"{header.width} x {header.height}"
         if self._last_ns is None:
@@ -196,6 +197,12 @@ class LiveSource(Source):
             )
         self._lost, self._last_ns, self._next_index = False, header.captured_ns, index + 1
         self._slot.put(frame)
+
+    def _completed(self, told: Vehicle | None, camera: Vehicle | None) -> Vehicle | None:
+        """Return what is known of a frame: from the vehicle's feed, and from the camera."""
+        if self.uri.options.get("vehicle") == "0":
+            return None
+        return told.completed(camera) if told is not None else camera
 
     def _hand_on_damaged(self, words: str, index: int) -> None:
         wrong = FrameDecodeError(f"{self.uri.scheme} {index}: {words}")
