@@ -203,5 +203,16 @@ def test_logrotate_understands_its_file(tmp_path: Path) -> None:
     assert "error" not in done.stderr.lower()
 
 
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="no systemd-sysusers here")
+def test_systemd_makes_the_user_and_the_groups_of_the_unit(tmp_path: Path) -> None:
+    write(planned(_options()), tmp_path)
+    done = _run("systemd-sysusers", f"--root={tmp_path}")
+    assert (done.returncode, "gpio" in done.stderr) == (0, True), done.stderr
+    assert "not a valid" not in done.stderr
+    assert re.search(r"^rille:.*:/var/lib/rille:", (tmp_path / "etc/passwd").read_text(), re.M)
+    groups = set(_value(_unit(), "SupplementaryGroups").split())
+    assert groups - {"video", "render"} == {"gpio"}  # the two come with systemd
+
+
 def _run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=30)

@@ -104,14 +104,16 @@ def _protect_home(python: Path, user: str) -> str:
     """
     if not python.is_absolute():
         raise ConfigError(f"--python {python}: must be an absolute path")
-    hidden = any(Path(place) in python.parents for place in _GONE)
-    home = python.parts[1] == "home"
-    if hidden or (home and python.parts[2] != user):
+    real = (python, python.resolve())  # a virtual environment leads to another interpreter
+    hidden = any(Path(place) in path.parents for place in _GONE for path in real)
+    homes = {path.parts[2] for path in real if path.parts[1] == "home"}
+    if hidden or homes - {user}:
         raise ConfigError(
-            f"{python}: a service that runs as {user} cannot see that Python; install rille into "
-            "/opt/rille (sudo python3 -m venv /opt/rille) and use /opt/rille/bin/rille"
+            f"{real[1] if hidden else python}: a service that runs as {user} cannot see that "
+            "Python; install rille into /opt/rille (sudo /usr/bin/python3 -m venv /opt/rille) and "
+            "use /opt/rille/bin/rille"
         )
-    return "read-only" if home else "yes"
+    return "read-only" if homes else "yes"
 
 
 def _quoted(path: Path) -> str:
