@@ -24,6 +24,7 @@ _VERBS = {
     "data": "check a labelled data set: classes, damaged files, leaks between splits",
     "bundle": "look into bundles; verify, sign, pack and install them",
     "engine": "build TensorRT engines of a bundle on this device",
+    "service": "run as a service of systemd: install it, take it away",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {
