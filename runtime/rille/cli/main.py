@@ -23,6 +23,7 @@ _VERBS = {
     "data": "check a labelled data set: classes, damaged files, leaks between splits",
     "bundle": "look into bundles; verify, sign, pack and install them",
     "engine": "build TensorRT engines of a bundle on this device",
+    "hil": "test a device: frames over a link, faults on schedule, a verdict",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {
