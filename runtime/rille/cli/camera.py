@@ -20,6 +20,7 @@ from rille.health.beats import Heartbeats
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
 from rille.report import RunRecord, write_report
+from rille.result import State
 from rille.sinks.fan import SinkFan
 from rille.sources import open_source
 from rille.sources.follow import SourceFollower
@@ -124,10 +125,13 @@ class Camera:
     def end(self) -> None:
         """Say that the run is over, and complete what is written; never raises a `RilleError`."""
         self._follower.close()
+        totals = self.pipeline.stats.totals
         self._events.emit(
             "RUN_ENDED",
-            str(self.pipeline.stats.totals) + (f"; {self.problem}" if self.problem else ""),
+            str(totals) + (f"; {self.problem}" if self.problem else ""),
             error=str(self.problem or ""),
+            captured=totals.captured,
+            **{state.value: getattr(totals, state.value) for state in State},
         )
         for complete in (self.fan.close, self._complete):
             try:

@@ -25,6 +25,7 @@ _VERBS = {
     "bundle": "look into bundles; verify, sign, pack and install them",
     "engine": "build TensorRT engines of a bundle on this device",
     "service": "run as a service of systemd: install it, take it away",
+    "hil": "test a device: frames over a link, faults on schedule, a verdict",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {
