@@ -18,6 +18,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from tests.deploy.commands import ROOT, refusal
 
+from rille.board import Board
+from rille.cli.board_check import container_facts
 from rille.config import read_config
 from rille.result import Result, State
 from rille.sinks.base import RunView, SinkCounts
@@ -126,6 +128,20 @@ def test_hadolint_has_nothing_against_it(path: Path) -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "release"),
+    [("NVIDIA Jetson Orin NX", "R36.4.3"), ("NVIDIA Jetson", "R38.2"), ("Raspberry Pi 5", "")],
+)
+def test_doctor_names_a_container_that_there_is(model: str, release: str) -> None:
+    board = Board(model=model, jetpack=release, cameras=(), tools={})
+    ((_, words),) = container_facts(board)
+    path, *options = words.split()
+    assert ROOT / path in FILES
+    for name, value in (option.split("=") for option in options[1:]):
+        assert f"{name.lower()}{value}" in _stages(ROOT / path)
+    assert container_facts(Board(model="", jetpack="", cameras=(), tools={})) == []
 
 
 def test_the_containers_configuration_fits_the_images() -> None:

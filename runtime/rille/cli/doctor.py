@@ -15,7 +15,12 @@ from rille.backends.tensorrt import import_tensorrt
 from rille.bench import processor, rendered
 from rille.board import Board, look_at_board, usable_cores
 from rille.bundle import load_bundle, shipped_bundles
-from rille.cli.board_check import missing_tools, strain_facts, strain_troubles
+from rille.cli.board_check import (
+    container_facts,
+    missing_tools,
+    strain_facts,
+    strain_troubles,
+)
 from rille.config import RunConfig
 from rille.errors import RilleError
 from rille.latency import spent_ms
@@ -64,6 +69,7 @@ def _facts(board: Board, strain: Strain) -> list[tuple[str, str]]:
         ("rille", rille.__version__),
         ("board", ", ".join([*known, processor(), f"{usable_cores()} usable cores"])),
         *strain_facts(strain),
+        *container_facts(board),
         ("cameras", ", ".join(cameras) or "none found"),
         ("system", f"{_system()}, kernel {platform.release()}, {platform.machine()}"),
         ("python", platform.python_version()),
