@@ -42,6 +42,8 @@ class LiteRtBackend:
 
     exact = False
     """Whether every machine gives the same bits; preprocessing then sees to that as well."""
+    rebuilds_aside = True
+    """Whether a second one may be built beside it, in another thread, to take its place."""
 
     def __init__(self, model: bytes, variant: Variant, threads: int) -> None:
         if threads < 1:
@@ -89,6 +91,7 @@ class ExactLiteRtBackend(LiteRtBackend):
     """
 
     exact = True
+    rebuilds_aside = False  # works on the bundle's own bytes, and golden images take it seconds
 
 
 def _construct(model: bytes, threads: int, exact: bool) -> tuple[str, Any]:

@@ -43,6 +43,7 @@ class Bundle:
         files: name -> verified bytes.
         text: the bytes of `manifest.json`.
         signature: those of `manifest.sig`, unchecked unless keys were asked for; None without.
+        trusted: the public keys, one of which signed it; empty where none was asked for.
     """
 
     manifest: Manifest
@@ -51,6 +52,7 @@ class Bundle:
     files: Mapping[str, bytes] = field(repr=False)
     text: bytes = field(default=b"", repr=False)
     signature: bytes | None = field(default=None, repr=False)
+    trusted: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -196,7 +198,8 @@ def _verified(
                 "damaged or tampered with; fetch the bundle again"
             )
         files[name] = data
-    return Bundle(manifest, hashlib.sha256(text).hexdigest(), where, files, text, signature)
+    digest = hashlib.sha256(text).hexdigest()
+    return Bundle(manifest, digest, where, files, text, signature, tuple(trusted))
 
 
 def _read_file(path: Path, limit: int) -> bytes | None:
