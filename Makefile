@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench clean python dev
+.PHONY: run test test-fast check fuzz bench clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -39,6 +39,10 @@ check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
+
+# Everything that reads from outside, fed with nonsense: about an hour of one core, at low priority.
+fuzz: $(DEV)/.ready
+	PYTHONPATH=runtime $(DEV)/bin/python -m tests.fuzz --inputs 100000 $(ARGS)
 
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench
