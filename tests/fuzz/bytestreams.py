@@ -154,7 +154,7 @@ _URIS = (
 
 def _uri(folder: Path) -> Feed:
     def feed(data: bytes) -> None:
-        uri = parse_uri(data.decode("utf-8", "surrogateescape").replace("\0", ""))
+        uri = parse_uri(data.decode("utf-8", "surrogateescape"))
         assert isinstance(uri.shown, str)
         if uri.scheme in MODULES:
             module_of(uri.scheme).check(uri)

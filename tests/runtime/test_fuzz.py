@@ -14,8 +14,11 @@ from tests.fuzz.hunt import hunt
 from tests.fuzz.worker import dice_for
 from tests.runtime.recorded import record, worked
 
-from rille.errors import SourceError
+from rille.bundle import load_bundle
+from rille.config import parse_config
+from rille.errors import BundleError, ConfigError, SourceError, SourceNotFoundError
 from rille.recording import open_recording
+from rille.sources.base import parse_uri
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INPUTS = int(os.environ.get("RILLE_FUZZ_INPUTS", "2000"))
@@ -55,6 +58,23 @@ def test_a_length_beyond_all_memory(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(SourceError, match="damaged"):
         list(open_recording(path).frames())
+
+
+def test_brackets_without_end(tmp_path: Path) -> None:
+    """Found by `make fuzz`: 2000 brackets in a configuration raised RecursionError."""
+    text = "[output]\nsinks = " + "[" * 3000
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        parse_config(text, "run.toml", [])
+    with pytest.raises(ConfigError):
+        parse_config("", "run.toml", ["output.sinks=" + "[" * 3000])
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    """Found by `make fuzz`: a source of 5000 letters raised OSError; so did a bundle."""
+    with pytest.raises(SourceNotFoundError, match="neither a file"):
+        parse_uri("x" * 5000)
+    with pytest.raises(BundleError, match="no such bundle"):
+        load_bundle("x" * 5000)
 
 
 def test_the_hunt_notices_what_breaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ _VERBS = {
     "data": "check a labelled data set: classes, damaged files, leaks between splits",
     "bundle": "look into bundles; verify, sign, pack and install them",
     "engine": "build TensorRT engines of a bundle on this device",
+    "seu": "flip bits of a bundle's networks and measure what happens and who notices",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {
