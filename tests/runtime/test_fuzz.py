@@ -14,10 +14,12 @@ from tests.fuzz.hunt import hunt
 from tests.fuzz.worker import dice_for
 from tests.runtime.recorded import record, worked
 
-from rille.bundle import load_bundle
+from rille.backends import open_backend
+from rille.bundle import Bundle, load_bundle
 from rille.config import parse_config
-from rille.errors import BundleError, ConfigError, SourceError, SourceNotFoundError
+from rille.errors import BundleError, ConfigError, ManifestError, SourceError, SourceNotFoundError
 from rille.recording import open_recording
+from rille.seu.flatbuffer import weight_spans
 from rille.sources.base import parse_uri
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -75,6 +77,19 @@ def test_a_name_that_no_file_can_have() -> None:
         parse_uri("x" * 5000)
     with pytest.raises(BundleError, match="no such bundle"):
         load_bundle("x" * 5000)
+
+
+def test_a_tensor_whose_name_is_no_text(craters_bundle: Bundle) -> None:
+    """Found by `make fuzz`: LiteRT raised UnicodeDecodeError when asked for the inputs."""
+    _, form = craters_bundle.variant()
+    model = craters_bundle.files[form.file]
+    names = [span.name for span in weight_spans(model)] + ["serving_default_input:0"]
+    spoilt = model
+    for name in names:
+        spoilt = spoilt.replace(name.encode(), b"\xee" * len(name))
+    assert spoilt != model
+    with pytest.raises(ManifestError, match="cannot be set up"):
+        open_backend(spoilt, form, threads=1)
 
 
 def test_the_hunt_notices_what_breaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,9 +52,9 @@ class LiteRtBackend:
         self.name, interpreter = _construct(model, threads, self.exact)
         try:
             interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as wrong:
+            inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        except (RuntimeError, ValueError) as wrong:  # also a tensor's name that is no text
             raise ManifestError(f"{variant.file}: the network cannot be set up ({wrong})") from None
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if len(inputs) != 1:
             raise ManifestError(f"{variant.file}: takes {len(inputs)} inputs, one is supported")
         _agree(f"{variant.file}: input", variant.input, inputs[0])
