@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench clean python dev
+.PHONY: run test test-fast check fuzz crash bench clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -44,6 +44,14 @@ check: $(DEV)/.ready
 .PHONY: guides
 guides: $(DEV)/.ready
 	RILLE_GUIDES=1 $(DEV)/bin/python -m pytest tests/deploy/test_guides.py
+
+# Everything that reads from outside, fed with nonsense, at low priority: about ten minutes.
+fuzz: $(DEV)/.ready
+	PYTHONPATH=runtime $(DEV)/bin/python -m tests.fuzz --inputs 100000 $(ARGS)
+
+# Every write sequence killed at every system call that can change a file.
+crash: $(DEV)/.ready
+	RILLE_CRASH_STEP=1 $(DEV)/bin/python -m pytest -rP tests/runtime/test_crash.py
 
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench

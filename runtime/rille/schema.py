@@ -138,7 +138,7 @@ def parse_toml(text: str, where: str, error: type[RilleError]) -> dict[str, Any]
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as wrong:
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise error(f"{where}: not valid TOML: {wrong}") from None
 
 
@@ -161,7 +161,7 @@ def parse_toml_value(text: str) -> Any:
     """
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import rille
 from rille.cli.facts import run_facts, versions
 from rille.cli.outputs import add_sinks, sink_notes
-from rille.cli.reload import find_bundle, load_network
+from rille.cli.reload import find_sound, load_network
 from rille.config import NETWORKS, RunConfig
 from rille.errors import RilleError, SinkError, SourceError
 from rille.events import EventLog
@@ -35,6 +35,8 @@ _FILES = (
     "run.toml",
     "summary.json",
 )
+_SHOWN = ("BUNDLE_FELL_BACK", "WEIGHTS_FLIPPED", "WEIGHTS_LOST")
+"""Events that people are told of at the end."""
 
 
 class Camera:
@@ -113,6 +115,7 @@ class Camera:
 
     def start(self) -> None:
         """Say that the run begins."""
+        before = list(self._events.recent)
         self._events.emit(
             "RUN_STARTED",
             f"rille {rille.__version__}: {self._plain.describe()}",
@@ -121,6 +124,9 @@ class Camera:
             version=rille.__version__,
         )
         self._follower.start()
+        for event in before:  # no sink was there to hear of it
+            if event.id == "BUNDLE_FELL_BACK":
+                self.fan.event(event)
 
     def end(self) -> None:
         """Say that the run is over, and complete what is written; never raises a `RilleError`."""
@@ -165,6 +171,7 @@ class Camera:
             "source_events": [asdict(event) for event in source.events],
             "golden_checks": watch.checks,
             "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
+            "radiation": pipeline.worker.upkeep.to_json(),
             "events": dict(self._events.counts),
             "sinks": {name: counts.to_json() for name, counts in self.fan.counts().items()},
         }
@@ -208,6 +215,9 @@ class Camera:
                 f"its answers to the last {rebuild.suspect} before that ({rebuild.reason})",
                 file=sys.stderr,
             )
+        for told in self._events.recent:
+            if told.id in _SHOWN:
+                print(f"note: {told.text}", file=sys.stderr)
         for note in sink_notes(self.fan, self._events):
             print(f"note: {note}", file=sys.stderr)
         found = [name for name in _FILES if (self._folder / name).is_file()]
@@ -233,7 +243,10 @@ def build_pipeline(
 ) -> Pipeline:
     """Load the networks that a configuration names; see `Pipeline`."""
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
-    bundles = {name: find_bundle(config, stage) for name, stage in stages.items() if stage.bundle}
+    bundles, fallen = {}, {}
+    for name, stage in stages.items():
+        if stage.bundle:
+            bundles[name], fallen[name] = find_sound(config, stage)
     plan = plan_for(
         bundles,
         backend=config.engine.backend,
@@ -244,13 +257,24 @@ def build_pipeline(
         name: load_network(config, stages[name], bundle, plan.threads)
         for name, bundle in bundles.items()
     }
-    return Pipeline(
+    pipeline = Pipeline(
         classify=networks.get("classify"),
         segment=networks.get("segment"),
         lighter=networks.get("lighter"),
         parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,
+        defences=config.radiation,
         events=events,
         strain=None if strain is None else lambda: strain.reason,
     )
+    for name, why in fallen.items():
+        if why:
+            pipeline.events.emit(
+                "BUNDLE_FELL_BACK",
+                f"{name}: {bundles[name].where} flies, because the bundle that should is damaged "
+                f"({why})",
+                stage=name,
+                digest=bundles[name].digest,
+            )
+    return pipeline

@@ -26,6 +26,7 @@ _VERBS = {
     "engine": "build TensorRT engines of a bundle on this device",
     "service": "run as a service of systemd: install it, take it away",
     "hil": "test a device: frames over a link, faults on schedule, a verdict",
+    "seu": "flip bits of a bundle's networks and measure what happens and who notices",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {
