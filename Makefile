@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench clean python dev
+.PHONY: run test test-fast check bench hil clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -42,6 +42,11 @@ check: $(DEV)/.ready
 
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench
+
+# Every scenario of the test bench, in process and over loopback: about ten minutes. Some need root.
+hil: $(DEV)/.ready
+	$(DEV)/bin/rille hil catalogue tests/hil/scenarios --jobs $(WORKERS) \
+		--results tests/hil/RESULTS.md $(ARGS)
 
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready
