@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check fuzz crash bench clean python dev
+.PHONY: run test test-fast check fuzz crash guides bench hil clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -41,7 +41,6 @@ check: $(DEV)/.ready
 	$(DEV)/bin/lint-imports
 
 # Every command of docs/guides that needs no board; a quarter of an hour.
-.PHONY: guides
 guides: $(DEV)/.ready
 	RILLE_GUIDES=1 $(DEV)/bin/python -m pytest tests/deploy/test_guides.py
 
@@ -55,6 +54,11 @@ crash: $(DEV)/.ready
 
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench
+
+# Every scenario of the test bench, in process and over loopback: about ten minutes. Some need root.
+hil: $(DEV)/.ready
+	$(DEV)/bin/rille hil catalogue tests/hil/scenarios --jobs $(WORKERS) \
+		--results tests/hil/RESULTS.md $(ARGS)
 
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready

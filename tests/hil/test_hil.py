@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,12 @@ from rille.hil.clocks import estimate
 from rille.hil.judge import judge
 from rille.hil.observed import Observed, Sent, Span
 from rille.hil.pictures import at_turn
+from rille.hil.pressure import CpuPressure
 from rille.hil.rig import Bench, run_scenario
 from rille.hil.scenario import Fault, Scenario, read_scenarios
+from rille.hil.selftest import selftest
 from rille.hil.target import End
-from rille.hil.telemetry import Record
+from rille.hil.telemetry import Record, Telemetry
 from rille.hil.vocabulary import FAULTS, TYPES
 
 Rille = Callable[..., int]
@@ -355,6 +358,35 @@ def test_one_file_runs_unchanged_in_process_over_loopback_and_against_a_board(
     assert code == 0, verdict
     assert verdict["figures"]["bad_sent"] >= 5 and verdict["figures"]["bad_published"] == 0
     assert "offset_uncertainty_ms" in verdict["figures"]
+
+
+def test_the_bench_reads_what_it_shows_over_every_link(drive: str) -> None:
+    for row in selftest(12, drive):
+        assert row.passed, row
+        assert row.skipped or row.arrived >= 8
+        assert not row.skipped or row.link == "rtsp"
+
+
+def test_telemetry_that_is_none_is_counted_and_left_out() -> None:
+    with Telemetry() as telemetry, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        hostile = (b"", b"\xff" * 99, b"[" * 4000, b"{}", b'{"seq":"x","frame":1}', b"x" * 5000)
+        for data in (*hostile, b'{"seq":0,"frame":7,"name":"bench 5","state":"ok"}'):
+            out.sendto(data, ("127.0.0.1", telemetry.port))
+        end = time.monotonic() + 20
+        while not telemetry.records and time.monotonic() < end:
+            time.sleep(0.01)
+        (record,) = telemetry.records
+    assert record.number == 5 and record.published and telemetry.garbage == len(hostile)
+
+
+def test_pressure_is_the_kernels(tmp_path: Path) -> None:
+    file = tmp_path / "cpu"
+    file.write_text("some avg10=1.0 avg60=1.0 avg300=1.0 total=1000000\n")
+    measured = CpuPressure(file)
+    file.write_text("some avg10=1.0 avg60=1.0 avg300=1.0 total=900000000000\n")
+    assert measured.share() == 1.0
+    file.unlink()
+    assert measured.share() is None and CpuPressure(file).share() is None
 
 
 def test_a_bundle_that_is_damaged_ends_the_device_as_declared(tmp_path: Path, drive: str) -> None:

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--results", type=Path, metavar="FILE.md", help="write the scoreboard here")
     proof = verbs.add_parser("selftest", help="the bench's own latency and misreads, no device")
     proof.add_argument("--frames", type=int, default=150, metavar="N", help="over each link")
-    for verb in (run, whole, proof):
+    for verb in (run, whole):
         verb.add_argument("--out", type=Path, default=Path("out/hil"), metavar="DIR")
     listed = verbs.add_parser("list", help="what scenarios there are, and where each can run")
     listed.add_argument("paths", type=Path, nargs="+", help="TOML files or folders")
@@ -132,7 +132,7 @@ def _catalogue(options: argparse.Namespace) -> int:
     benches = [Bench(target=target, folder=options.out) for target in targets]
     catalogue = run_catalogue(chosen, benches, max(1, options.jobs), _say)
     if options.results is not None:
-        proof = selftest(options.out)
+        proof = selftest()
         command = f"rille hil catalogue {options.folder} --targets {options.targets}"
         write_whole(options.results, scoreboard(catalogue, proof, command))
         print(f"wrote {options.results}", file=sys.stderr)
@@ -141,7 +141,7 @@ def _catalogue(options: argparse.Namespace) -> int:
 
 
 def _selftest(options: argparse.Namespace) -> int:
-    rows = selftest(options.out, max(10, options.frames))
+    rows = selftest(max(10, options.frames))
     for row in rows:
         print(row)
     return 0 if all(row.passed for row in rows) else 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import select
 import socket
+import struct
 import threading
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from rille.hil.link import Link, flapped
 
@@ -49,7 +51,6 @@ class HttpLink(Link):
         self._faults: Sequence[Fault] = ()
         self._listener: socket.socket | None = None
         self._late: list[tuple[float, bytes]] = []
-        self._bomb = b""
         self._listen()
 
     def _listen(self) -> None:
@@ -143,8 +144,8 @@ class HttpLink(Link):
             body = bytearray(data[: len(data) // 2])
             return _BOUNDARY % len(body) + bytes(body) + b"\r\n", "refused"
         if fault.value == "bomb":
-            self._bomb = self._bomb or _bomb()
-            return _BOUNDARY % len(self._bomb) + self._bomb + b"\r\n", "refused"
+            bomb = image_bomb()
+            return _BOUNDARY % len(bomb) + bomb + b"\r\n", "refused"
         return {
             "endless": b"--hil\r\nX: " + b"a" * 100_000,
             "huge": b"--hil\r\nContent-Length: 99999999999\r\n\r\n",
@@ -191,12 +192,13 @@ def _read_request(reader: socket.socket) -> None:
         text += more
 
 
-def _bomb() -> bytes:
-    """Return a small PNG of a picture that takes 400 MB."""
-    return bytes(
-        cv2.imencode(
-            ".png",
-            np.zeros((_BOMB_SIDE, _BOMB_SIDE), np.uint8),
-            [cv2.IMWRITE_PNG_COMPRESSION, 9],
-        )[1].tobytes()
+@functools.lru_cache(maxsize=1)
+def image_bomb() -> bytes:
+    """Return a small PNG whose picture, of one bit a pixel, unpacks to 400 MB."""
+    head = struct.pack("!IIBBBBB", _BOMB_SIDE, _BOMB_SIDE, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(_BOMB_SIDE * (_BOMB_SIDE // 8 + 1)), 1)
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack("!I", len(body)) + name + body + struct.pack("!I", zlib.crc32(name + body))
+        for name, body in chunks
     )

@@ -145,7 +145,7 @@ def served(observed: Observed) -> Check:
     }
     answered = {r.number for r in observed.results if r.published} & calm
     share = len(answered) / len(calm) if calm else 1.0
-    least = observed.scenario.expect.ok_share
+    least = observed.scenario.expect.ok_share / observed.slack
     words = f"{len(answered)} of {len(calm)} frames outside faults published (at least {least:.0%})"
     return Check("service", share >= least, words)
 

@@ -44,8 +44,10 @@ def open_link(
         host, port = board or ("127.0.0.1", _free_port(socket.SOCK_DGRAM))
         return DatagramLink(host, port, shape, scenario.fps, scenario.seed)
     if kind == "mjpeg":
-        from rille.hil.http_link import HttpLink
+        from rille.hil.http_link import HttpLink, image_bomb
 
+        if any(fault.value == "bomb" for fault in scenario.fault):
+            image_bomb()  # made now: the bench must not pause for it when it is time
         return HttpLink(_free_port(socket.SOCK_STREAM), scenario.fps)
     from rille.hil.rtsp_link import RtspLink
 

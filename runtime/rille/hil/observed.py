@@ -11,6 +11,10 @@ from rille.hil.scenario import Fault, Scenario
 from rille.hil.target import End
 from rille.hil.telemetry import Record
 
+_STARVED, _SLACK = 0.6, 3.0
+"""Share of a run in which something waited for a processor, from which times prove little; and by
+how much their bounds are then stretched."""
+
 Answer = tuple[str, float]
 """Label and probability, rounded as in telemetry."""
 
@@ -77,6 +81,16 @@ class Observed:
     supervisor: Mapping[str, Any] | None = None
     answers: Sequence[Answer] = field(default_factory=tuple)
     pressure: float | None = None
+
+    @property
+    def starved(self) -> bool:
+        """Whether bench and device had to fight for the machine's processors most of the time."""
+        return self.pressure is not None and self.pressure > _STARVED
+
+    @property
+    def slack(self) -> float:
+        """By how much bounds on times are stretched: they are meant for a machine with time."""
+        return _SLACK if self.starved else 1.0
 
     @cached_property
     def results(self) -> list[Record]:
