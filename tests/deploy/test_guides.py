@@ -25,6 +25,9 @@ GUIDES = sorted(FOLDER.glob("*.md"))
 TRIED = ("budgets", "bench-rig", "jetson", "raspberry-pi", "updates", "workstation-training")
 KINDS_OF_BOX = {"sh", "sh quick", "sh long", "sh hardware"}
 
+BEFORE = re.compile(r"^(\s*(ssh \S+|sudo( -u \S+)?|env \S+=\S+) )+")
+"""What may stand before a command of rille: another machine, another user, a variable."""
+
 guides = pytest.mark.parametrize("guide", GUIDES, ids=lambda p: p.stem)
 
 
@@ -36,9 +39,7 @@ def _commands(text: str) -> Iterator[list[str]]:
     """Yield the words after "rille" of each command in a box, on whatever machine it runs."""
     for line in text.splitlines():
         for command in line.split("&&"):
-            words = shlex.split(
-                re.sub(r"^(\s*(ssh \S+|sudo( -u \S+)?) )+", "", command), comments=True
-            )
+            words = shlex.split(BEFORE.sub("", command), comments=True)
             if words and words[0] == "rille":
                 yield words[1:]
 
@@ -82,7 +83,8 @@ def test_every_quoted_message_is_one_that_rille_prints() -> None:
     for key in keys:
         if key.startswith("rille.service:"):  # systemd's
             continue
-        assert any(alike(key) in one for one in said), key
+        wanted = alike(key)
+        assert any(wanted in one for one in said), key
 
 
 def test_events_named_in_the_guides_are_rilles() -> None:

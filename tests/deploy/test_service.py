@@ -98,6 +98,15 @@ def test_an_unknown_machine_is_told_what_to_do(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_is_not_root_is_told_before_anything_is_tried(
+    rille: Rille, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    for what in ("install", "uninstall"):
+        assert rille("service", what) == 2
+        assert "sudo rille service" in capsys.readouterr().err
+
+
 def test_somebody_elses_unit_is_left_alone(
     rille: Rille, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ _NEXT = (
 def main(arguments: list[str]) -> int:
     """Run `rille service`; see `rille service --help`."""
     options = _parser().parse_args(arguments)
+    if options.prefix == Path("/") and not options.dry_run and os.geteuid() != 0:
+        raise ConfigError("writing below /etc takes root: sudo rille service ... (or --dry-run)")
     return _install(options) if options.what == "install" else _uninstall(options)
 
 
