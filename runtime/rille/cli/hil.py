@@ -7,9 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from rille.barcode import strip_height
 from rille.errors import ConfigError
 from rille.files import write_whole
 from rille.hil.catalogue import files_in, run_catalogue
+from rille.hil.pictures import pictures_of
 from rille.hil.rig import TARGETS, Bench, run_scenario
 from rille.hil.scenario import Scenario, read_scenarios
 from rille.hil.scoreboard import scoreboard
@@ -109,14 +111,17 @@ def _bench(options: argparse.Namespace) -> Bench:
 
 
 def _instructions(scenario: Scenario, bench: Bench, telemetry: str) -> str:
-    """Return what is to be started on the board, as far as the bench can know."""
+    """Return what is to be started on the board, but for the bench's address."""
     assert bench.board is not None
+    shape = pictures_of(scenario.source)[0].shape
+    size = f"{shape[1]}x{shape[0] + strip_height(shape[1])}"
+    kind = "gray" if len(shape) == 2 else "rgb"
     port = telemetry.rpartition(":")[2]
     return (
-        f"{scenario.name}: the board should run, with the bench's address for BENCH and the "
-        "pictures' size with the barcode:\n"
-        f"  rille run --source 'udpraw://:{bench.board[1]}?size=WIDTHxHEIGHT&barcode=1' "
-        f"--set 'output.sinks=[\"udp://BENCH:{port}\"]' --budget-ms {scenario.budget_ms:g}"
+        f"{scenario.name}: on the board, with the bench's address in the place of BENCH:\n"
+        f"  rille run --source 'udpraw://:{bench.board[1]}?size={size}&format={kind}&barcode=1' "
+        f"--set 'output.sinks=[\"udp://BENCH:{port}\"]' --budget-ms {scenario.budget_ms:g}, "
+        f"flying {', '.join(scenario.bundles)} alone"
     )
 
 

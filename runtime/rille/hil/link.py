@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rille.hil.feed import Outgoing
     from rille.hil.scenario import Fault
 
-    Pixels = "object"
-
 
 class Link(Closing):
     """Carries frames one way. Use it as a context manager.

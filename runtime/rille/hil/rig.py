@@ -32,7 +32,7 @@ from rille.hil.verdict import Verdict, junit
 if TYPE_CHECKING:
     from rille.hil.feed import Outgoing
     from rille.hil.link import Link
-    from rille.hil.scenario import Scenario
+    from rille.hil.scenario import Fault, Scenario
 
 TARGETS: Mapping[str, Callable[[Setup], Target]] = {
     "process": ProcessTarget,
@@ -130,7 +130,8 @@ class _Run:
         self._scenario, self._bench, self._kind, self._folder = scenario, bench, link, folder
         self._pictures = pictures_of(scenario.source)
         self._host = FrameHost(scenario, self._pictures)
-        self._telemetry = stack.enter_context(Telemetry(*bench.telemetry))
+        peer = None if bench.board is None else bench.board[0]
+        self._telemetry = stack.enter_context(Telemetry(*bench.telemetry, peer))
         self._link: Link = stack.enter_context(
             open_link(link, self._pictures[0], scenario, bench.board)
         )
@@ -141,7 +142,6 @@ class _Run:
             sinks=[f"udp://127.0.0.1:{self._telemetry.port}"],
             bundles=list(scenario.bundles),
             out=folder / "out",
-            environment={"RILLE_HIL": "1"},
         )
         self._upsets: list[Upset] = []
         for fault in scenario.fault:
@@ -233,10 +233,7 @@ class _Run:
 
     def _turn(self, turn: int, at_s: float) -> None:
         """Send what is to be sent at a turn."""
-        faults = [
-            f for f in self._scenario.fault if f.component == "link" and f.active(max(at_s, -1.0))
-        ]
-        faults = faults if at_s >= 0 else []
+        faults = [f for f in self._scenario.fault if f.component == "link" and f.active(at_s)]
         self._link.look(faults, at_s)
         now = time.monotonic_ns()
         for due_ns, frame in [held for held in self._held if held[0] <= now]:
@@ -248,7 +245,7 @@ class _Run:
             else:
                 self._send(frame, faults)
 
-    def _send(self, frame: Outgoing, faults: list[Any]) -> None:
+    def _send(self, frame: Outgoing, faults: list[Fault]) -> None:
         # Noted first: an answer may be here before the link returns.
         at_ns = time.monotonic_ns()
         note = Sent(frame.number, at_ns, frame.stamp_us, frame.picture, frame.effect)

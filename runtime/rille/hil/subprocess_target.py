@@ -47,7 +47,7 @@ class SubprocessTarget(Target):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **setup.environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,
         )
         self.pid = self._child.pid

@@ -26,7 +26,6 @@ class Setup:
         out: its output folder.
         settings: further `section.key=value`.
         prefix: words before its command.
-        environment: variables besides the bench's own.
     """
 
     scenario: Scenario
@@ -37,7 +36,6 @@ class Setup:
     out: Path
     settings: list[str] = field(default_factory=list)
     prefix: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -55,16 +55,21 @@ class Telemetry(Closing):
 
     Args:
         host, port: where to listen; port 0 takes a free one.
+        peer: name or address of the only machine that is listened to; None for any.
 
     Attributes:
         port: where it listens.
         garbage: datagrams that were none of a device's.
 
     Raises:
-        SourceError: the address is taken.
+        SourceError: the address is taken, or there is no such peer.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, peer: str | None = None) -> None:
+        try:
+            self._peer = None if peer is None else socket.gethostbyname(peer)
+        except OSError:
+            raise SourceError(f"telemetry: the host {peer} cannot be found") from None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
@@ -105,13 +110,14 @@ class Telemetry(Closing):
     def _listen(self) -> None:
         while not self._ended:
             try:
-                datagram = self._socket.recv(_LARGEST + 1)
+                datagram, sender = self._socket.recvfrom(_LARGEST + 1)
             except TimeoutError:
                 continue
             except OSError:
                 return
             now = time.monotonic_ns()
-            fields = _understood(datagram)
+            known = self._peer is None or sender[0] == self._peer
+            fields = _understood(datagram) if known else None
             with self._heard:
                 if fields is None or len(self._records) >= _MOST:
                     self.garbage += 1

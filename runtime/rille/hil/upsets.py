@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from rille.hil.upset_clock import OtherBoot
+from rille.hil.upset_cpu import Burners, Quota, StoppedCpu
 from rille.hil.upset_model import SpoiltBundle, SpoiltSlot
-from rille.hil.upset_process import Burners, OtherBoot, ProcessUpset, Quota, StoppedCpu
+from rille.hil.upset_process import ProcessUpset
 from rille.hil.upset_sink import Listener, NoSuchHost, Visitors
 from rille.hil.upset_storage import BadPlace, DeadPipe, TinyDisk, TracedWrites
 
