@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 
 from rille.bundle import Bundle, load_bundle
-from rille.errors import ConfigError, SourceError
+from rille.errors import BundleError, ConfigError, SourceError
+from rille.images import decode_image
+from rille.network import Network
+from rille.result import Classification
 from rille.seu.campaign import Subject, outcomes
 from rille.seu.defence import golden_frames, scrub_frames
 from rille.seu.flatbuffer import weight_spans
 from rille.seu.flips import Flip, Part, over_all, over_doses, over_layers, over_structure
 from rille.seu.measure import share
 from rille.seu.trial import Outcome, Trial
+from rille.seu.twin import NAME, with_twin
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +132,33 @@ def test_the_command(
     rille: Callable[..., int], tmp_path: Path, image_folder: Path, capsys: Any
 ) -> None:
     words = ["seu", "mars-msl24", "--source", f"images://{image_folder}", "--frames", 2]
-    words += ["--flips", 6, "--each-layer", 0, "--each-dose", 1, "--structure", 3]
+    words += ["--flips", 6, "--each-layer", 0, "--each-dose", 1, "--structure", 3, "--float"]
     assert rille(*words, "--out", tmp_path / "a") == 0
     assert "mars-msl24 tflite-int8" in capsys.readouterr().out
     first = json.loads((tmp_path / "a" / "seu.json").read_text())
-    (one,) = first["networks"]
+    one, twin = first["networks"]
+    assert (one["precision"], twin["precision"]) == ("int8", "fp32")
+    assert one["layers"] == twin["layers"] and twin["weight_bits"] > 3 * one["weight_bits"]
     assert len(one["trials"]) == 6 + 4 + 3 and one["overall"]["silent"]["of"] == 6
     assert one["defences"]["checksums of the source"]["of_all"]["share"] == 1
     page = (tmp_path / "a" / "seu.html").read_text()
     assert "Who notices" in page and "<script" not in page
+
+
+def test_the_float_twin_says_the_same(bundle: Bundle, tmp_path: Path) -> None:
+    both = with_twin(bundle, tmp_path / "both")
+    whole, floats = (Network.load(both, variant=name) for name in (None, NAME))
+    assert floats.self_test() == 0
+    span = floats._ranges.limits["logits"]
+    for name in bundle.manifest.golden_images:
+        pixels = decode_image(bundle.files[name], name)
+        (a, _), (b, _) = whole.run(pixels), floats.run(pixels)
+        assert isinstance(a, Classification) and isinstance(b, Classification)
+        # Golden images are those on which labels are nearest to each other; logits are near.
+        assert np.abs(a.logits - b.logits).max() < 0.02 * span
+    with pytest.raises(BundleError, match="is no integer network"):
+        variants = {NAME: both.manifest.variants[NAME]}
+        with_twin(replace(both, manifest=replace(both.manifest, variants=variants)), tmp_path / "x")
 
 
 def test_refusals(rille: Callable[..., int], image_folder: Path, capsys: Any) -> None:

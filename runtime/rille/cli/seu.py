@@ -22,6 +22,7 @@ from rille.seu.flatbuffer import weight_spans
 from rille.seu.flips import Flip, Part, over_all, over_doses, over_layers, over_structure
 from rille.seu.measure import summary
 from rille.seu.page import write_page
+from rille.seu.twin import NAME, with_twin
 from rille.sources import open_source
 
 if TYPE_CHECKING:
@@ -41,12 +42,18 @@ def main(arguments: list[str]) -> int:
     if min(options.each_layer, options.each_dose, options.structure) < 0:
         raise ConfigError("--each-layer, --each-dose and --structure must be at least 0")
     pictures = _pictures(options.source, options.frames, options.every)
-    found = [
-        _network(reference, bundle, name, pictures, options)
-        for reference in options.bundle
-        for bundle in (load_bundle(reference),)
-        for name in _chosen(bundle, options.variant)
-    ]
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise sink_error(options.out, wrong) from None
+    found = []
+    for reference in options.bundle:
+        bundle = load_bundle(reference)
+        names = _chosen(bundle, options.variant)
+        if options.float:
+            bundle = with_twin(bundle, options.out / f"{bundle.name}-with-float")
+            names.append(NAME)
+        found += [_network(bundle, name, pictures, options) for name in names]
     record = {
         "rille": rille.__version__,
         "source": options.source,
@@ -54,10 +61,6 @@ def main(arguments: list[str]) -> int:
         "seed": options.seed,
         "networks": found,
     }
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as wrong:
-        raise sink_error(options.out, wrong) from None
     write_whole(options.out / "seu.json", json.dumps(record, indent=1) + "\n")
     write_page(options.out / "seu.html", record)
     print(_table(found))
@@ -74,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bundle", nargs="+", help="name of a shipped bundle, or path")
     parser.add_argument("--variant", action="append", help="which networks (default: every TFLite)")
+    parser.add_argument(
+        "--float",
+        action="store_true",
+        help="also the integer network in float32, its weights dequantised",
+    )
     parser.add_argument("--flips", type=int, default=1000, help="single flips over all weights")
     parser.add_argument(
         "--each-layer", type=int, default=10, metavar="N", help="more flips for each layer"
@@ -125,7 +133,6 @@ def _pictures(uri: str, count: int, every: int) -> tuple[NDArray[np.uint8], ...]
 
 
 def _network(
-    reference: str,
     bundle: Bundle,
     name: str,
     pictures: tuple[NDArray[np.uint8], ...],
@@ -141,7 +148,7 @@ def _network(
         *over_doses(spans, _DOSES, options.each_dose, options.seed),
         *over_structure(spans, len(model), options.structure, options.seed),
     ]
-    subject = Subject(bundle=reference, variant=name, pictures=pictures)
+    subject = Subject(bundle=bundle.where, variant=name, pictures=pictures)
     label = f"{bundle.name} {name}"
     tried = list(zip(flips, outcomes(subject, flips, _progress(label, len(flips))), strict=True))
     single = [flip for flip in flips if flip.part is Part.ALL]

@@ -54,7 +54,7 @@ def weight_spans(model: bytes) -> list[WeightSpan]:
     Raises:
         BackendUnavailableError: the installed LiteRT has no schema.
     """
-    schema = _schema()
+    schema = litert_schema()
     graph = schema.Model.GetRootAs(model, 0)
     base = np.frombuffer(model, np.uint8).__array_interface__["data"][0]
     main = graph.Subgraphs(0)
@@ -90,7 +90,12 @@ def _is_weight(kind: str, place: int, dtype: str) -> bool:
 _WITH_BIAS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
-def _schema() -> Any:
+def litert_schema() -> Any:
+    """Return LiteRT's own reader and writer of networks.
+
+    Raises:
+        BackendUnavailableError: the installed LiteRT has none.
+    """
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError:
