@@ -163,6 +163,11 @@ def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, 
         "calibration": {"split": run.data.train, "images": len(task.samples)},
         "tuned_for_int8_steps": made.steps,
         "largest_gap_keras_fp32": made.gap,
+        "layers_in_float": {
+            name: list(made.forms[name].in_float)
+            for name in made.parity
+            if made.forms[name].in_float
+        },
         "class_offsets": offsets,
         "decision_from": source.digest if source else None,
         "parity_failures": made.failures,
