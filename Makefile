@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench clean python dev
+.PHONY: run test test-fast check bench bench-gate clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -42,6 +42,10 @@ check: $(DEV)/.ready
 
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench
+
+# Does `rille bench --baseline` catch planted slow-downs, and nothing else? Some minutes.
+bench-gate: $(RUNTIME)/.ready
+	PYTHONPATH=tests/standins $(RUNTIME)/bin/python tests/runtime/gate_trial.py
 
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready
