@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check fuzz crash guides bench hil clean python dev
+.PHONY: run test test-fast check fuzz crash guides bench bench-gate hil clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -59,6 +59,10 @@ bench: $(RUNTIME)/.ready
 hil: $(DEV)/.ready
 	$(DEV)/bin/rille hil catalogue tests/hil/scenarios --jobs $(WORKERS) \
 		--results tests/hil/RESULTS.md $(ARGS)
+
+# Does `rille bench --baseline` catch planted slow-downs, and nothing else? Some minutes.
+bench-gate: $(RUNTIME)/.ready
+	PYTHONPATH=tests/standins $(RUNTIME)/bin/python tests/runtime/gate_trial.py
 
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready

@@ -235,6 +235,8 @@ def test_bench_measures_pipeline_and_floor(rille: Rille, tmp_path: Path, capsys:
         "160x120",
         "--budget-ms",
         "9999",
+        "--cold",
+        "0",
         "--json",
         report,
     ]

@@ -12,8 +12,8 @@ import numpy as np
 import rille
 from rille.backends.cuda import open_cuda
 from rille.backends.tensorrt import import_tensorrt
-from rille.bench import processor, rendered
-from rille.board import Board, look_at_board, usable_cores
+from rille.bench import rendered
+from rille.board import Board, look_at_board, processor, usable_cores
 from rille.bundle import load_bundle, shipped_bundles
 from rille.cli.board_check import (
     container_facts,
