@@ -58,8 +58,10 @@ def test_one_wrong_number_is_seen() -> None:
 def test_an_input_that_differs_is_told_but_not_judged() -> None:
     expected = {"a/0/input": np.zeros(4, np.int8), "a/0/mask": np.arange(6, dtype=np.int8)}
     found = {**expected, "a/0/input": np.array([0, 1, 0, 0], np.int8)}
+    found["a/0/own/mask"] = np.array([0, 1, 2, 3, 9, 9], np.int8)
     lines, same = differences(expected, found)
     assert same and "preprocessed: 1 of 4 numbers differ, by up to 1 steps" in lines[0]
+    assert lines[0].endswith("and then 2 of 6 output numbers, by up to 5")
 
 
 def test_an_answer_that_is_missing_or_of_another_type_is_no_agreement() -> None:

@@ -32,7 +32,8 @@ def answers(
 
     Returns:
         `bundle/frame/input`: the input tensor as preprocessed here; `bundle/frame/ROLE`: the raw
-        output of that name, in the network's own type.
+        output of that name, in the network's own type; `bundle/frame/own/ROLE`: the same of the
+        input tensor as preprocessed here, where that is another.
     """
     found: dict[str, NDArray[Any]] = {}
     for name in shipped_bundles():
@@ -43,6 +44,9 @@ def answers(
             given = own if tensors is None else tensors[f"{name}/{index}/input"]
             for role, output in network.backend.infer(given).items():
                 found[f"{name}/{index}/{role}"] = output.copy()
+            if not np.array_equal(own, given):
+                for role, output in network.backend.infer(own).items():
+                    found[f"{name}/{index}/own/{role}"] = output.copy()
         network.close()
     return found
 
