@@ -15,9 +15,11 @@ WORKERS ?= 2
 
 RUNTIME := .venv
 DEV := .venv-dev
+BENCH := .venv-bench
+PEERS := .venv-peers
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench clean python dev
+.PHONY: run test test-fast check bench peers clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -40,14 +42,19 @@ check: $(DEV)/.ready
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
-bench: $(RUNTIME)/.ready
-	$(RUNTIME)/bin/rille bench
+# `rille bench`, other programs beside it, plots and single parts, into benchmarks/RESULTS.md; about
+# ten minutes on two idle cores. Other programs take part where `make peers` installed them.
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+# MediaPipe alone takes 500 MB, and brings an OpenCV of its own: an environment for it.
+peers: $(PEERS)/.ready
 
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready
 
 clean:
-	rm -rf $(RUNTIME) $(DEV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(RUNTIME) $(DEV) $(BENCH) $(PEERS) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -68,4 +75,18 @@ $(DEV)/.ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 	$(DEV)/bin/python $(PIP) install --group dev --editable '.[train,export]'
+	@touch $@
+
+$(BENCH)/.ready: pyproject.toml | python
+	@echo 'setting up $(BENCH): the runtime, and what measures it' >&2
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(BENCH)/bin/python $(PIP) install --group bench --editable '.[onnx,record]'
+	@touch $@
+
+$(PEERS)/.ready: pyproject.toml | python
+	@echo 'setting up $(PEERS): MediaPipe and ONNX Runtime' >&2
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(PEERS)/bin/python $(PIP) install --group peers --editable .
 	@touch $@
