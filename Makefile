@@ -1,6 +1,8 @@
 # make run     stream a simulated drive, then a descent (or DATA=folder), through the networks for each
 # make test    everything; make check: types, style, layers
-# Both set up their own virtual environment first, and need the network only for that.
+# make bench   latency beside other programs, into benchmarks/RESULTS.md
+# make hil     the fault catalogue on the test bench, into tests/hil/RESULTS.md
+# Each sets up its own virtual environment first, and needs the network only for that.
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -16,10 +18,13 @@ WORKERS ?= 2
 RUNTIME := .venv
 DEV := .venv-dev
 RELEASE := .venv-release
+BENCH := .venv-bench
+PEERS := .venv-peers
 CPUS ?=
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check fuzz crash guides bench bench-gate hil dist matrix bounds arm64 clean python dev
+.PHONY: run test test-fast check bench bench-gate peers hil fuzz crash guides \
+	dist matrix bounds arm64 dev clean python
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -54,8 +59,13 @@ fuzz: $(DEV)/.ready
 crash: $(DEV)/.ready
 	RILLE_CRASH_STEP=1 $(DEV)/bin/python -m pytest -rP tests/runtime/test_crash.py
 
-bench: $(RUNTIME)/.ready
-	$(RUNTIME)/bin/rille bench
+# `rille bench`, other programs beside it, plots and single parts, into benchmarks/RESULTS.md; about
+# ten minutes on two idle cores. Other programs take part where `make peers` installed them.
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+# MediaPipe alone takes 500 MB, and brings an OpenCV of its own: an environment for it.
+peers: $(PEERS)/.ready
 
 # Every scenario of the test bench, in process and over loopback: about ten minutes. Some need root.
 hil: $(DEV)/.ready
@@ -86,8 +96,8 @@ arm64: $(RELEASE)/.ready
 dev: $(DEV)/.ready
 
 clean:
-	rm -rf $(RUNTIME) $(DEV) $(RELEASE) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache .benchmarks
+	rm -rf $(RUNTIME) $(DEV) $(RELEASE) $(BENCH) $(PEERS) out dist build .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One line for the two things a fresh machine may lack.
@@ -114,4 +124,18 @@ $(RELEASE)/.ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(RELEASE)
 	$(RELEASE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 	$(RELEASE)/bin/python $(PIP) install --group release
+	@touch $@
+
+$(BENCH)/.ready: pyproject.toml | python
+	@echo 'setting up $(BENCH): the runtime, and what measures it' >&2
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(BENCH)/bin/python $(PIP) install --group bench --editable '.[onnx,record]'
+	@touch $@
+
+$(PEERS)/.ready: pyproject.toml | python
+	@echo 'setting up $(PEERS): MediaPipe and ONNX Runtime' >&2
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(PEERS)/bin/python $(PIP) install --group peers --editable .
 	@touch $@

@@ -1,0 +1,1 @@
+"""What single parts cost: one file each, run by pytest-benchmark."""
