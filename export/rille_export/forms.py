@@ -85,7 +85,7 @@ def make_forms(
         contract: its name goes into errors.
         model: float32 Keras model.
         tensors: representative inputs, for ranges and for tuning.
-        wanted: names out of `FORMS`; `FLOAT` is made besides.
+        wanted: names out of `FORMS`.
         steps: of tuning for int8; the forms that compute in integers are made of the result.
         say: called with a line at each step.
         allow_float: operations that may work on floats in integer forms of TFLite.
@@ -100,7 +100,7 @@ def make_forms(
     small = tuned(model, tensors, steps, say) if steps else model
     forms: dict[str, Form] = {}
     worst = 0.0
-    for name in dict.fromkeys((FLOAT, *wanted)):
+    for name in dict.fromkeys(wanted):
         target, _, precision = name.partition("-")
         source = small if quantised(name) else model
         if target == "onnx":
