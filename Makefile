@@ -13,7 +13,9 @@ DRIVE := sim://moon?view=rover&seed=7&fps=10&frames=150
 DESCENT := sim://moon?view=descent&seed=7&fps=10&frames=100
 OUT ?= out/run
 ARGS ?=
-WORKERS ?= 2
+# A worker for each core, up to four, of which each may take 3 GB.
+WORKERS ?= $(shell awk -v cores="$$(nproc)" '/MemAvailable/ { n = int($$2 / 3e6); \
+	n = n < cores ? n : cores; n = n < 4 ? n : 4; print (n > 2 ? n : 2) }' /proc/meminfo)
 
 RUNTIME := .venv
 DEV := .venv-dev

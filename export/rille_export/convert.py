@@ -55,11 +55,41 @@ def load_model(path: Path) -> Any:
     return model
 
 
+class SavedModels:
+    """SavedModels of networks, each written once; use it as a context manager.
+
+    Writing one traces the network, which takes as long as converting it.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._written: list[tuple[Any, Path]] = []
+
+    def __enter__(self) -> SavedModels:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._folder.cleanup()
+
+    def of(self, model: Any) -> Path:
+        """Return the folder of a model's SavedModel, with a fixed input signature."""
+        for known, folder in self._written:
+            if known is model:
+                return folder
+        folder = Path(self._folder.name) / str(len(self._written))
+        signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")]
+        with quiet():
+            model.export(folder, verbose=False, input_signature=signature)
+        self._written.append((model, folder))
+        return folder
+
+
 def to_tflite(
     model: Any,
     precision: str = "fp32",
     calibration: Iterable[NDArray[np.float32]] = (),
     allow_float: Sequence[str] = (),
+    saved: SavedModels | None = None,
 ) -> bytes:
     """Convert a model with a dict of outputs.
 
@@ -69,15 +99,18 @@ def to_tflite(
             "int16x8", weights of 8 bits and everything else of 16.
         calibration: (1, h, w, c) inputs, for the ranges of integers.
         allow_float: operations ("GREATER") that may work on floats in an integer form.
+        saved: where its SavedModel may be already, or is kept for the next conversion.
 
     Raises:
         BundleError: TensorFlow cannot convert it, or what comes out lacks weights, or is not of
             integers throughout but for what is allowed.
     """
-    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")]
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        model.export(folder, verbose=False, input_signature=signature)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    if saved is None:
+        with SavedModels() as own:
+            return to_tflite(model, precision, calibration, allow_float, own)
+    folder = saved.of(model)
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         if precision == "fp16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]

@@ -98,6 +98,20 @@ def make_forms(
         CheckFailedError: a float form differs from Keras.
     """
     small = tuned(model, tensors, steps, say) if steps else model
+    with convert.SavedModels() as saved:
+        return _made(contract, model, small, tensors, wanted, allow_float, saved)
+
+
+def _made(
+    contract: Contract,
+    model: Any,
+    small: Any,
+    tensors: Sequence[NDArray[Any]],
+    wanted: Sequence[str],
+    allow_float: Sequence[str],
+    saved: convert.SavedModels,
+) -> tuple[dict[str, Form], float]:
+    """Convert a network, and what tuning made of it for integers; see `make_forms`."""
     forms: dict[str, Form] = {}
     worst = 0.0
     for name in dict.fromkeys(wanted):
@@ -106,7 +120,7 @@ def make_forms(
         if target == "onnx":
             content = to_onnx.to_onnx(source, precision, tensors)
         else:
-            content = convert.to_tflite(source, precision, tensors, allow_float)
+            content = convert.to_tflite(source, precision, tensors, allow_float, saved)
         file = f"model.{precision}.{target}"
         describe = to_onnx.describe_variant if target == "onnx" else convert.describe_variant
         variant = describe(content, file, precision, list(model.output))
