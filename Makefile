@@ -15,9 +15,11 @@ WORKERS ?= 2
 
 RUNTIME := .venv
 DEV := .venv-dev
+RELEASE := .venv-release
+CPUS ?=
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench clean python dev
+.PHONY: run test test-fast check bench clean python dev dist matrix bounds arm64
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -48,11 +50,27 @@ guides: $(DEV)/.ready
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench
 
+# What is released, built and checked, in dist/; see release/README.md.
+dist: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m release.dist
+
+# The runtime's tests under Python 3.10 to 3.13, and with the oldest and newest packages allowed.
+matrix: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m release.matrix
+
+bounds: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m release.bounds
+
+# On emulated 64-bit ARM processors (CPUS=cortex-a72 for one); see tests/aarch64/README.md.
+# 77: it could not be tried here, and said why.
+arm64: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m tests.aarch64.prove $(CPUS) || test $$? -eq 77
+
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready
 
 clean:
-	rm -rf $(RUNTIME) $(DEV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(RUNTIME) $(DEV) $(RELEASE) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -73,4 +91,11 @@ $(DEV)/.ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 	$(DEV)/bin/python $(PIP) install --group dev --editable '.[train,export]'
+	@touch $@
+
+$(RELEASE)/.ready: pyproject.toml | python
+	@echo 'setting up $(RELEASE): the tools of a release' >&2
+	$(PYTHON) -m venv --clear $(RELEASE)
+	$(RELEASE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(RELEASE)/bin/python $(PIP) install --group release
 	@touch $@
