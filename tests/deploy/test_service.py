@@ -81,6 +81,12 @@ def test_install_and_uninstall_leave_the_users_configuration(
     capsys.readouterr()
     assert rille("service", "uninstall", "--prefix", tmp_path, "--dry-run") == 0
     assert capsys.readouterr().out.count("would remove") == len(WRITTEN)
+    enabled = tmp_path / "etc/systemd/system/multi-user.target.wants/rille.service"
+    enabled.parent.mkdir()
+    enabled.symlink_to("/etc/systemd/system/rille.service")
+    assert rille("service", "uninstall", "--prefix", tmp_path) == 2
+    assert "systemctl disable --now rille" in capsys.readouterr().err
+    enabled.unlink()
     assert rille("service", "uninstall", "--prefix", tmp_path) == 0
     assert [p for p in (tmp_path / "etc").rglob("*") if p.is_file()] == [flight]
     assert not (tmp_path / "etc/systemd/system/rille.service.d").exists()
