@@ -52,6 +52,7 @@ def test_each_example_is_a_configuration_with_bounded_outputs(board: str, tmp_pa
     assert rate and config.budget.frame_ms <= 1000 / int(rate[1])
     assert "not measured" in example(board)
     planned(_options(config=example(board)))
+    assert config.health.stop_ms / 1000 < float(_value(_unit(), "TimeoutStopSec"))
 
 
 def test_a_board_is_known_by_what_its_firmware_says() -> None:
