@@ -40,7 +40,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         python3 gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --groups video --home-dir /var/lib/rille rille \
+    && useradd --uid 10001 --groups video --home-dir /var/lib/rille rille \
     && install --directory --owner=rille /var/lib/rille
 COPY --from=build /opt/rille /opt/rille
 COPY docker/flight.toml /etc/rille/flight.toml

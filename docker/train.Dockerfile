@@ -36,7 +36,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --create-home rille \
+    && useradd --uid 10001 --create-home rille \
     && install --directory --owner=rille /runs
 COPY --from=build /opt/rille /opt/rille
 ENV PATH=/opt/rille/bin:/usr/local/bin:/usr/bin:/bin \

@@ -157,6 +157,8 @@ def test_the_containers_configuration_fits_the_images() -> None:
     (job,) = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
     assert job["static_configs"][0]["targets"] == [f"rille:{port}"]
     assert SERVICES["rille"]["expose"] == [port]
+    grace_s = float(SERVICES["rille"]["stop_grace_period"].removesuffix("s"))
+    assert config.health.stop_ms / 1000 < grace_s
 
 
 def test_the_health_check_tells_a_run_that_serves_from_one_that_does_not() -> None:

@@ -27,7 +27,8 @@ def _jobs() -> Iterator[dict[str, Any]]:
 def _steps(job: dict[str, Any]) -> list[list[str]]:
     """Return the words of every command of a job; variables stay as they are."""
     lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
-    return [shlex.split(part) for line in lines for part in line.split("&&") if part.strip()]
+    parts = [shlex.split(part) for line in lines for part in line.split("&&") if part.strip()]
+    return [words[1:] if words[0] == "sudo" else words for words in parts]
 
 
 def test_every_python_that_rille_promises_is_tested() -> None:
@@ -52,7 +53,8 @@ def test_every_command_of_a_workflow_leads_somewhere() -> None:
         for words in _steps(job):
             seen.add(words[0])
             if words[0] == "make":
-                assert all(re.search(rf"^{w}:", makefile, re.MULTILINE) for w in words[1:]), words
+                targets = [word for word in words[1:] if "=" not in word]
+                assert all(re.search(rf"^{w}:", makefile, re.MULTILINE) for w in targets), words
             if words[0] == "rille" or words[0].endswith("bin/rille"):
                 assert refusal(words[1:]) == ""
             for word in words:

@@ -52,6 +52,7 @@ def test_each_example_is_a_configuration_with_bounded_outputs(board: str, tmp_pa
     assert rate and config.budget.frame_ms <= 1000 / int(rate[1])
     assert "not measured" in example(board)
     planned(_options(config=example(board)))
+    assert config.health.stop_ms / 1000 < float(_value(_unit(), "TimeoutStopSec"))
 
 
 def test_a_board_is_known_by_what_its_firmware_says() -> None:
@@ -81,6 +82,12 @@ def test_install_and_uninstall_leave_the_users_configuration(
     capsys.readouterr()
     assert rille("service", "uninstall", "--prefix", tmp_path, "--dry-run") == 0
     assert capsys.readouterr().out.count("would remove") == len(WRITTEN)
+    enabled = tmp_path / "etc/systemd/system/multi-user.target.wants/rille.service"
+    enabled.parent.mkdir()
+    enabled.symlink_to("/etc/systemd/system/rille.service")
+    assert rille("service", "uninstall", "--prefix", tmp_path) == 2
+    assert "systemctl disable --now rille" in capsys.readouterr().err
+    enabled.unlink()
     assert rille("service", "uninstall", "--prefix", tmp_path) == 0
     assert [p for p in (tmp_path / "etc").rglob("*") if p.is_file()] == [flight]
     assert not (tmp_path / "etc/systemd/system/rille.service.d").exists()

@@ -25,6 +25,7 @@ from rille.service import (
     written,
 )
 
+_ENABLED = Path("/etc/systemd/system/multi-user.target.wants/rille.service")
 _NEXT = (
     "systemd-sysusers",
     "systemctl daemon-reload",
@@ -101,15 +102,17 @@ def _install(options: argparse.Namespace) -> int:
 
 def _uninstall(options: argparse.Namespace) -> int:
     gone = written(WRITTEN, options.prefix)
+    enabled = below(options.prefix, _ENABLED)
     if not options.dry_run:
+        if enabled.is_symlink():  # systemctl cannot take it away once the unit has gone
+            raise ConfigError(f"{enabled}: still there; first: systemctl disable --now rille")
         remove(gone)
     for path in gone:
         print(f"{'would remove' if options.dry_run else 'removed'} {path}")
     if not gone:
         print("nothing to remove", file=sys.stderr)
         return 0
-    print(f"kept: {CONFIG}, {STATE}. Then, as root:", file=sys.stderr)
-    print("  systemctl disable --now rille\n  systemctl daemon-reload", file=sys.stderr)
+    print(f"kept: {CONFIG}, {STATE}. Then, as root: systemctl daemon-reload", file=sys.stderr)
     return 0
 
 
