@@ -333,6 +333,20 @@ def test_frames_of_another_size_are_told(free_port: int) -> None:
             camera.read(0.05)
 
 
+def test_a_spoilt_head_among_good_frames_does_not_end_the_stream(free_port: int) -> None:
+    uri = f"udpraw://127.0.0.1:{free_port}?size={SIZE}&fps=50"
+    with open_source(uri) as camera, RawSender("127.0.0.1", free_port) as sender:
+
+        def give(k: int) -> None:
+            sender.send(picture(k))
+            datagram = next(cut(picture(k)[:-8], k))
+            sender._socket.sendto(datagram, ("127.0.0.1", free_port))
+
+        with Player(give):
+            whole(camera, 25)
+        assert [e.text for e in camera.events if e.kind == "trouble"] == []
+
+
 def test_a_port_in_use_is_told(free_port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", free_port))
