@@ -107,6 +107,12 @@ def outputs(value: int, *, spread: int = 20) -> dict[str, NDArray[np.int8]]:
     return {"mask": (noise + value).astype(np.int8), "centre": (noise - value).astype(np.int8)}
 
 
+def test_a_picture_of_another_size_is_told() -> None:
+    check = QualityCheck()
+    large, small = noisy(120, 30), noisy(120, 30)[:100]
+    assert [check(picture) for picture in (large, small, large)] == [(), ("resized",), ()]
+
+
 def test_one_number_everywhere_is_no_answer() -> None:
     guard = OutputGuard()
     guard(outputs(1), noisy(100, 30))

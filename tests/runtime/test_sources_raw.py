@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from rille.errors import ConfigError, FrameDecodeError, SourceError
 from rille.frame import Frame
 from rille.pipeline import Pipeline
 from rille.sources import Source, open_source
+from rille.sources.live import LiveSource
 from rille.vehicle import Vehicle
 
 DOUBLES = Path(__file__).parent.parent / "doubles"
@@ -129,6 +131,30 @@ def test_a_writer_that_stops_is_a_stall(ring_name: str) -> None:
             assert time.monotonic() < end
         with Player(lambda k: writer.write(picture(k))):
             assert whole(camera, 3)[0].index > last
+
+
+def test_a_reader_that_was_held_up_does_not_blame_the_camera(
+    ring_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in the pipe when the reader's thread gets its turn again is a sign of life."""
+    held: list[int] = []
+    hand_on = LiveSource._hand_on
+
+    def slowly(self: LiveSource, *frame: Any) -> None:
+        if len(held) < 3 and self.index > 3:
+            held.append(self.index)
+            time.sleep(0.7)
+        hand_on(self, *frame)
+
+    monkeypatch.setattr(LiveSource, "_hand_on", slowly)
+    with (
+        ShmWriter(ring_name, WIDTH * HEIGHT) as ring,
+        open_source(f"shm://{ring_name}?stall_s=0.5") as camera,
+        Player(lambda k: ring.write(picture(k))),
+    ):
+        whole(camera, 40)
+    assert len(held) == 3
+    assert [e.kind for e in camera.events if e.kind == "stalled"] == []
 
 
 def test_damaged_frames_fail_and_the_account_holds(ring_name: str, mars_bundle: Bundle) -> None:
@@ -306,6 +332,20 @@ def test_frames_of_another_size_are_told(free_port: int) -> None:
         while True:
             sender.send(picture(1))
             camera.read(0.05)
+
+
+def test_a_spoilt_head_among_good_frames_does_not_end_the_stream(free_port: int) -> None:
+    uri = f"udpraw://127.0.0.1:{free_port}?size={SIZE}&fps=50"
+    with open_source(uri) as camera, RawSender("127.0.0.1", free_port) as sender:
+
+        def give(k: int) -> None:
+            sender.send(picture(k))
+            datagram = next(cut(picture(k)[:-8], k))
+            sender._socket.sendto(datagram, ("127.0.0.1", free_port))
+
+        with Player(give):
+            whole(camera, 25)
+        assert [e.text for e in camera.events if e.kind == "trouble"] == []
 
 
 def test_a_port_in_use_is_told(free_port: int) -> None:

@@ -16,6 +16,8 @@ _KINDS = ("ok", "late", "dropped", "failed")
 _MOST = 4000
 """Frames that are drawn; of more, every k-th."""
 _ROW = 0.06
+_STEP, _STEPS = 0.08, 6
+"""Names of events are written on so many levels, so that those of neighbours can be read."""
 
 
 def verdict_page(verdict: Verdict, observed: Observed) -> str:
@@ -76,11 +78,11 @@ def timeline(observed: Observed) -> str:
         ended_s = last_s if span.ended_ns is None else (span.ended_ns - zero) / 1e9
         height = top_ms * (1 - _ROW * k)
         _bar(chart, began_s, max(ended_s, began_s + 0.02), height, str(span.fault))
-    for at_ns, fields in observed.events:
+    for k, (at_ns, fields) in enumerate(observed.events):
         at_s = (at_ns - zero) / 1e9
         if first_s <= at_s <= last_s:
             chart.rule((at_s, 0.0), (at_s, top_ms))
-            chart.note(at_s, top_ms * 0.02, str(fields["event"]))
+            chart.note(at_s, top_ms * (0.02 + _STEP * (k % _STEPS)), str(fields["event"]))
     for k, kind in enumerate(_KINDS):
         _dots(chart, points[kind], series_colour(k), kind)
     return chart.svg()

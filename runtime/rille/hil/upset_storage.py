@@ -129,5 +129,6 @@ class TracedWrites(Upset):
         if self.fault.type == "intermittent":
             every = max(2, round(self.fault.amount))
             how = f"error=EIO:when={every}+{every}"
-        words = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-P", str(file)]
-        setup.prefix += [*words, "-e", "trace=write", "-e", f"inject=write:{how}"]
+        # Its threads are followed, and other programs let go: the capture process has enough to do.
+        words = ["strace", "-f", "--seccomp-bpf", "-b", "execve", "-o", "/dev/null"]
+        setup.prefix += [*words, "-P", str(file), "-e", "trace=write", "-e", f"inject=write:{how}"]

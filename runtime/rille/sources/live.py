@@ -153,12 +153,13 @@ class LiveSource(Source):
         while not self._stop.is_set():
             patience_s = _SILENT_S if first else self.stall_limit_s()
             left_s = patience_s - (time.monotonic_ns() - heard_ns) / 1e9
-            if left_s <= 0:
-                return f"silent for {patience_s:.2f} s"
             try:
-                message = child.receive(min(left_s, 0.1))
+                # Looked at once more when time is up: it may be this thread that was held up.
+                message = child.receive(min(max(left_s, 0.0), 0.1))
             except (EOFError, ValueError) as wrong:
                 return str(wrong)
+            if message is None and left_s <= 0:
+                return f"silent for {patience_s:.2f} s"
             if message is None:
                 continue
             header, body = message
@@ -257,8 +258,8 @@ class _CaptureProcess:
         """
         deadline = time.monotonic_ns() + int(timeout_s * 1e9)
         while True:
-            left = (deadline - time.monotonic_ns()) / 1e9
-            if left <= 0 or not select.select([self._pipe], [], [], left)[0]:
+            left = max(0.0, (deadline - time.monotonic_ns()) / 1e9)
+            if not select.select([self._pipe], [], [], left)[0]:
                 return None
             if self._header is None:
                 chunk = os.read(self._pipe, HEADER.size - len(self._head))
