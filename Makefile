@@ -17,7 +17,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check fuzz crash bench clean python dev
+.PHONY: run test test-fast check fuzz crash soak bench clean python dev
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -47,6 +47,10 @@ fuzz: $(DEV)/.ready
 # Every write sequence killed at every system call that can change a file.
 crash: $(DEV)/.ready
 	RILLE_CRASH_STEP=1 $(DEV)/bin/python -m pytest -rP tests/runtime/test_crash.py
+
+# A day at ten frames a second, with random faults, as fast as it goes: some hours.
+soak: $(DEV)/.ready
+	PYTHONPATH=runtime $(DEV)/bin/python -m tests.soak --frames 864000 $(ARGS)
 
 bench: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/rille bench
