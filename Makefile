@@ -25,7 +25,7 @@ PEERS := .venv-peers
 CPUS ?=
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench bench-gate peers hil fuzz crash guides \
+.PHONY: run test test-fast check bench bench-gate peers hil fuzz crash soak guides \
 	dist matrix bounds arm64 dev clean python
 
 run: $(RUNTIME)/.ready
@@ -93,6 +93,10 @@ bounds: $(RELEASE)/.ready
 # 77: it could not be tried here, and said why.
 arm64: $(RELEASE)/.ready
 	$(RELEASE)/bin/python -m tests.aarch64.prove $(CPUS) || test $$? -eq 77
+
+# A day at ten frames a second, with random faults, as fast as it goes: some hours.
+soak: $(DEV)/.ready
+	PYTHONPATH=runtime $(DEV)/bin/python -m tests.soak --frames 864000 $(ARGS)
 
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready

@@ -1,6 +1,7 @@
 """A run that goes on and on: memory, threads and open files stay as they are.
 
-RILLE_SOAK_FRAMES=100000 makes it a long one (about six minutes).
+RILLE_SOAK_FRAMES=100000 makes it a long one (about six minutes); `make soak` is a day of frames
+with faults, of which a few hundred are run here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import pytest
+from tests.soak.__main__ import soak
 
 from rille.budget import Budget
 from rille.bundle import load_bundle
@@ -62,6 +65,19 @@ def test_memory_threads_and_files_stay(descent: Any, tmp_path: Path) -> None:
     warm, end = seen["warm"], seen["end"]
     assert end[1:] == warm[1:]
     assert end[0] - warm[0] < 1.0, f"{warm[0]:.2f} to {end[0]:.2f} MB in {FRAMES - WARM} frames"
+
+
+def test_faults_are_made_good_and_every_frame_is_accounted_for(
+    monkeypatch: pytest.MonkeyPatch, descent: Any
+) -> None:
+    for name, every in (("_SPOILT_EVERY", 400), ("_FLIP_EVERY", 450), ("_SWAP_EVERY", 500)):
+        monkeypatch.setattr(f"tests.soak.faults.{name}", every)
+    found = soak(900, [descent.frame(k)[0] for k in range(4)])
+    assert not [line for line in found.wrong if not line.startswith(("threads", "memory"))]
+    assert found.injected["swapped"] == 1 and found.injected["flipped"] == 2
+    assert found.injected["spoilt"] == 2
+    assert found.events.get("NETWORK_REBUILT", 0) + found.events["NETWORK_RENEWED"] >= 2
+    assert found.account["captured"] == 900 and found.account["failed"] > 3
 
 
 def test_no_frame_sized_memory_is_taken_for_a_frame(descent: Any) -> None:

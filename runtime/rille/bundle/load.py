@@ -110,6 +110,11 @@ def shipped_bundles() -> list[str]:
     return sorted(p.name for p in _SHIPPED.iterdir() if (p / MANIFEST).is_file())
 
 
+def is_shipped(bundle: Bundle) -> bool:
+    """Return whether a bundle is one of those that come with rille, where they came."""
+    return Path(bundle.where).parent == _SHIPPED
+
+
 def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     """Open a bundle and verify all of it.
 

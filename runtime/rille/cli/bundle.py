@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument(
             "--limit-ms", type=float, metavar="MS", help="refuse what takes longer (p95 of 100)"
         )
+    trial.add_argument("--variant", metavar="NAME", help="which network (default: the preferred)")
+    trial.add_argument("--load-only", action="store_true", help="golden images alone, no timing")
     installing.add_argument(
         "--into", type=Path, required=True, metavar="DIR", help="folder with the two slots"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rille
 from rille.cli.facts import run_facts, versions
+from rille.cli.first_load import first_load
 from rille.cli.outputs import add_sinks, sink_notes
 from rille.cli.reload import find_sound, load_network
 from rille.config import NETWORKS, RunConfig
@@ -247,6 +248,8 @@ def build_pipeline(
     for name, stage in stages.items():
         if stage.bundle:
             bundles[name], fallen[name] = find_sound(config, stage)
+            if not config.engine.backend.startswith("tensorrt"):
+                first_load(bundles[name], stage.variant)
     plan = plan_for(
         bundles,
         backend=config.engine.backend,
