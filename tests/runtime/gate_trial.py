@@ -24,18 +24,16 @@ from rille.bench.words import aligned
 from rille.bundle import load_bundle
 
 CLASSIFY, SEGMENT = "mars-msl24", "moon-craters"
-PARTS = [
-    f"{stage} {part}"
-    for stage in ("classify", "segment")
-    for part in ("preprocess", "infer", "postprocess")
-]
+PARTS = ("preprocess", "infer", "postprocess")
 
 
-def measure(baseline: Path | None, planted: str, share: float, blocks: int) -> dict[str, Any]:
+def measure(
+    baseline: Path | None, planted: str, share: float, blocks: int, segment: str
+) -> dict[str, Any]:
     """Measure blocks in this process, with something planted or not; compare with a baseline."""
     with Bench(
         classify=load_bundle(CLASSIFY),
-        segment=load_bundle(SEGMENT),
+        segment=load_bundle(segment) if segment else None,
         width=640,
         height=480,
         threads=1,
@@ -69,15 +67,17 @@ def in_child(*words: object) -> dict[str, Any]:
     return found
 
 
-def trial(quiet: int, planted: int, share: float, blocks: int) -> int:
+def trial(quiet: int, planted: int, share: float, blocks: int, segment: str) -> int:
     """Measure a baseline, repeats without any change, and repeats with one; print what was said."""
     table = [["planted", "load", "said slower", "change of the planted part", ""]]
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         baseline = Path(folder) / "bench.json"
-        baseline.write_text(json.dumps(in_child("", "", share, blocks)))
-        for plan in [""] * quiet + [part for part in PARTS for _ in range(planted)]:
-            changes = in_child(baseline, plan, share, blocks)["changes"]
+        baseline.write_text(json.dumps(in_child("", "", share, blocks, segment)))
+        stages = ("classify", "segment") if segment else ("classify",)
+        plans = [f"{stage} {part}" for stage in stages for part in PARTS] * planted
+        for plan in [""] * quiet + plans:
+            changes = in_child(baseline, plan, share, blocks, segment)["changes"]
             slower = sorted({c["part"] for c in changes if c["slower"]})
             # A slower part makes the whole frame slower; that is no false alarm.
             good = not slower if not plan else plan in slower and set(slower) <= {plan, "frame"}
@@ -100,12 +100,14 @@ def main() -> int:
     parser.add_argument("--planted", type=int, default=1, help="repeats with each part slower")
     parser.add_argument("--share", type=float, default=0.1, help="by how much a part is slower")
     parser.add_argument("--blocks", type=int, default=16, help="of each measurement, at least")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--segment", default=SEGMENT, help="the second bundle; empty for none")
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is None:
-        return trial(options.quiet, options.planted, options.share, options.blocks)
-    baseline, planted, share, blocks = options.one
-    found = measure(Path(baseline) if baseline else None, planted, float(share), int(blocks))
+        return trial(options.quiet, options.planted, options.share, options.blocks, options.segment)
+    baseline, planted, share, blocks, segment = options.one
+    before = Path(baseline) if baseline else None
+    found = measure(before, planted, float(share), int(blocks), segment)
     print(json.dumps(found))
     return 0
 

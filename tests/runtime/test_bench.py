@@ -95,12 +95,12 @@ def _now(pipeline: Pipeline, pixels: Any) -> Any:
 
 def test_a_frame_seen_twice_costs_as_much_the_second_time(bench: Bench) -> None:
     found = bench.verify()
-    assert set(found.ratios) == {"frame", "classify infer", "segment infer"}
+    assert set(found.ratios) == {"frame", "classify", "segment"}
     assert all(0.5 < ratio < 2.0 for ratio in found.ratios.values())
 
 
 def test_kept_results_are_found_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = bench.pipeline.networks["segment"].backend
+    engine = bench.blocks.pipeline.networks["classify"].backend
     known: dict[bytes, Any] = {}
     infer = engine.infer
 
@@ -111,7 +111,7 @@ def test_kept_results_are_found_out(bench: Bench, monkeypatch: pytest.MonkeyPatc
         return known[key]
 
     monkeypatch.setattr(engine, "infer", cheat)
-    with pytest.raises(CheckFailedError, match="results are kept somewhere"):
+    with pytest.raises(CheckFailedError, match=r"^classify: .* results are kept"):
         bench.verify()
 
 
@@ -224,6 +224,13 @@ def test_a_folder_that_takes_no_files_stays_as_it_is(bench: Bench, tmp_path: Pat
     assert (out / "bench.md").read_text() == "earlier"
     write_bench(tmp_path / "new", record)
     assert len(list((tmp_path / "new").iterdir())) == 3
+
+
+def test_a_budget_that_nothing_fits_is_told(rille: Rille, capsys: Any) -> None:
+    words = ("--frames", 6, "--size", "160x120", "--segment", "", "--cold", 0)
+    assert rille("bench", *words, "--budget-ms", 0.3) == 0
+    said = capsys.readouterr()
+    assert re.search(r"[1-6] of 6 frames beyond the budget|[1-6] with a stage left out", said.out)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rille.bench.answers import Answers
+from rille.bench.closed import add_parts
 from rille.bench.watts import Watts
 from rille.budget import Totals
 from rille.errors import CheckFailedError
@@ -183,8 +184,7 @@ def run_open(
                 continue
             ages.append(result.age_ms)
             waits.append(_waited_ms(result))
-            for name, spent in result.timings_ms.items():
-                parts.setdefault(name, []).append(spent)
+            add_parts(parts, result)
             if len(ages) % _LOOK_EVERY == 0:
                 answers.note(result.index % len(frames), result)
     totals = Totals(

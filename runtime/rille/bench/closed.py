@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,19 +138,18 @@ def run_closed(
         least_blocks: how many blocks, at least 1.
         answers: notes the answers.
     """
-    results: list[Result] = []
+    ages: list[float] = []
+    parts: dict[str, list[float]] = {}
+    misses = shed = 0
 
-    def turn(index: int, counts: bool) -> None:
+    def turn(index: int, counts: bool) -> Result:
         pixels = pool[index % len(pool)]
         # Taking turns in changing order, so that nobody always finds a warm cache.
         floors.run(pixels, index, counts=counts, half=0)
         frame = Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
         result = pipeline.run(frame)
         floors.run(pixels, index, counts=counts, half=1)
-        if counts:
-            answers.note(index % len(pool), result)
-            # Neither mask nor pixels are needed any more.
-            results.append(replace(result, frame=None, segmentation=None))
+        return result
 
     floors.begin()
     for index in range(warmup):
@@ -162,24 +161,26 @@ def run_closed(
         while blocks.count < due:
             blocks.block()
             turn(k, counts=False)  # what the block left in the caches is not the pipeline's doing
-        turn(k, counts=True)
+        result = turn(k, counts=True)
+        answers.note(k % len(pool), result)
+        ages.append(result.age_ms)
+        add_parts(parts, result)
+        misses += result.state is not State.OK
+        shed += bool(result.shed)
     while blocks.count < least_blocks:
         blocks.block()
     return ClosedResult(
         floors=floors.spent,
-        pipeline=[result.age_ms for result in results],
-        parts=parts_of(results),
-        misses=sum(result.state is not State.OK for result in results),
-        shed=sum(bool(result.shed) for result in results),
+        pipeline=ages,
+        parts=parts,
+        misses=misses,
+        shed=shed,
         plan=pipeline.plan,
         seconds=(time.monotonic_ns() - began_ns) / 1e9,
     )
 
 
-def parts_of(results: Sequence[Result]) -> dict[str, list[float]]:
-    """Return stage and part -> durations in milliseconds."""
-    parts: dict[str, list[float]] = {}
-    for result in results:
-        for name, spent in result.timings_ms.items():
-            parts.setdefault(name, []).append(spent)
-    return parts
+def add_parts(parts: dict[str, list[float]], result: Result) -> None:
+    """Add a result's durations in milliseconds to those of its stages and parts."""
+    for name, spent in result.timings_ms.items():
+        parts.setdefault(name, []).append(spent)

@@ -15,7 +15,7 @@ from rille.latency import summary
 from rille.report.style import card_row, html_page
 from rille.report.svg import Axis, Chart, axis_over, legend, series_colour
 
-_BINS, _COLUMNS = 60, 240
+_FEW_BINS, _BINS, _COLUMNS = 10, 60, 240
 Series = Mapping[str, Sequence[float]]
 
 
@@ -53,8 +53,8 @@ def _ages(record: BenchRecord) -> dict[str, list[float]]:
 def _cards(record: BenchRecord) -> list[tuple[str, str]]:
     figures = summary(record.closed.pipeline)
     cards = [
-        (f"{number(figures['p50'])} ms", "median, closed loop"),
-        (f"{number(figures['p99'])} ms", "p99, closed loop"),
+        (number(figures["p50"]), "median ms, closed loop"),
+        (number(figures["p99"]), "p99 ms, closed loop"),
         (f"{record.closed.ratio:.2f}", "times the floor, same threads"),
     ]
     if record.open is not None:
@@ -70,7 +70,8 @@ def _histogram(series: Series) -> str:
     """Draw shares of frames by age, up to the 99.5th percentile of all."""
     every = np.concatenate([np.asarray(values, np.float64) for values in series.values()])
     low, high = float(every.min()), float(np.quantile(every, 0.995))
-    edges = np.linspace(low, max(high, low + 1e-3), _BINS + 1)
+    bins = max(_FEW_BINS, min(_BINS, round(2 * math.sqrt(len(every)))))
+    edges = np.linspace(low, max(high, low + 1e-3), bins + 1)
     shares = {
         name: np.histogram(values, edges)[0] / max(len(values), 1)
         for name, values in series.items()

@@ -121,7 +121,7 @@ class Bench(Closing):
             CheckFailedError: an answer differs, or repeated frames save time.
         """
         self._answers.check(self.pool, self.bundles)
-        repeats = see_twice(self.pipeline, self.pool)
+        repeats = see_twice(self.blocks.pipeline, self.pool)
         repeats.check()
         return repeats
 

@@ -20,10 +20,6 @@ from rille.bench.tables import (
 )
 
 SHORT = "short run"
-_REPEATS = (
-    "{frames} frames never seen before, each twice: the second time took {ratio:.2f} of the first. "
-    "Answers while timing were those of plain runs, to the bit."
-)
 
 
 def text_of(record: BenchRecord) -> str:
@@ -72,7 +68,7 @@ def sections(record: BenchRecord, *, sure: bool) -> Iterator[Section]:
         )
     yield (
         "Parts beside fixed work",
-        [_REPEATS.format(**_seen(record))],
+        [_seen(record)],
         [stage_table(record.stages)],
     )
     if record.cold:
@@ -89,8 +85,13 @@ def sections(record: BenchRecord, *, sure: bool) -> Iterator[Section]:
     yield _titled("Where", closed.short), [], [fact_table(record)]
 
 
-def _seen(record: BenchRecord) -> dict[str, float]:
-    return {"frames": record.repeats.frames, "ratio": record.repeats.ratios["frame"]}
+def _seen(record: BenchRecord) -> str:
+    found = record.repeats
+    return (
+        f"{found.frames} frames never seen before, each twice: the second time took "
+        f"{found.ratios['frame']:.2f} of the first; answers while timing were those of plain runs, "
+        "to the bit"
+    )
 
 
 def _titled(title: str, short: bool) -> str:

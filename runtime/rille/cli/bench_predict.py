@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 from rille.bench import rendered
+from rille.bench.closed import SHORT_FRAMES, SHORT_S
 from rille.bench.cost_model import CostModel, Predicted
 from rille.bench.predict import MEASURED, Trial, model_table, trial_table, try_model
-from rille.bench.words import aligned
+from rille.bench.words import SHORT, aligned
 from rille.budget import Budget
 from rille.bundle import load_bundle
 from rille.cli.bench_options import BenchOptions
@@ -20,6 +22,7 @@ _BUDGET_MS = 1e6
 
 def predict(options: BenchOptions) -> int:
     """Fit the model, try it, and print what it says of the size, rate and features asked for."""
+    began_ns = time.monotonic_ns()
     with Pipeline(
         classify=load_bundle(options.classify) if options.classify else None,
         segment=load_bundle(options.segment) if options.segment else None,
@@ -42,7 +45,9 @@ def predict(options: BenchOptions) -> int:
         f"p50 {found.p50_ms:.1f} ms, p95 {found.p95_ms:.1f} ms, "
         f"{100 * found.superseded:.0f} % superseded"
     )
-    print(_trust(trials))
+    seconds = (time.monotonic_ns() - began_ns) / 1e9
+    short = len(model.spread) < SHORT_FRAMES or seconds < SHORT_S
+    print(_trust(trials) + (f" ({SHORT})" if short else ""))
     if options.json is not None:
         record = _record(model, trials, found, options, features)
         write_whole(options.json, json.dumps(record, indent=1) + "\n")
