@@ -33,7 +33,7 @@ def try_runtime(name: str, python: Path, *options: str, tests: Sequence[str]) ->
     """
     start = time.monotonic()
     inside = make(name, python, ["--editable", f"{ROOT}[{EXTRAS}]", _GROUP], *options)
-    words = [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", *tests]
+    words = [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(
         words, cwd=ROOT, env=only_installed(), stdout=subprocess.PIPE, text=True, check=False
     )

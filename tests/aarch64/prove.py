@@ -73,14 +73,15 @@ def main(words: Sequence[str]) -> int:
         root.bootstrap()
         with tempfile.TemporaryDirectory() as scratch:
             proof = _prepare(root, Path(scratch), options.frames)
-        for cpu in CPUS:
-            if cpu.name in options.cpu:
-                _prove(proof, cpu, options)
+        held = [_prove(proof, cpu, options) for cpu in CPUS if cpu.name in options.cpu]
     except CannotError as wrong:
         print(f"arm64: SKIPPED, because {wrong}", file=sys.stderr)
         return SKIPPED
     except FailedError as wrong:
         print(f"arm64: FAILED, {wrong}", file=sys.stderr)
+        return 1
+    if not all(held):
+        print("arm64: FAILED, see above", file=sys.stderr)
         return 1
     print("arm64: all of this held, on emulated processors; nothing was timed")
     return 0
@@ -121,19 +122,31 @@ def _prepare(root: ArmRoot, scratch: Path, frames: int) -> Proof:
     return proof
 
 
-def _prove(proof: Proof, cpu: Cpu, options: argparse.Namespace) -> None:
-    """Do everything on one processor."""
-    found = f"{cpu.name}.npz"
-    script = "tests/aarch64/answers.py"
-    proof.there(cpu, script, "images", found, "expected.npz")
-    told = proof.here(str(_HERE / "differences.py"), "expected.npz", found)
-    _say(cpu, *told.splitlines())
-    _say(cpu, f"rille doctor --quick: {_doctor(proof, cpu)}")
-    _say(cpu, f"rille run: {_run(proof, cpu)}")
-    proof.there(cpu, "-m", "rille", "replay", "recording/run.mcap")
-    _say(cpu, "rille replay: a recording made here in exact mode, the same to the bit")
+def _prove(proof: Proof, cpu: Cpu, options: argparse.Namespace) -> bool:
+    """Do everything on one processor; one step that fails does not keep the others from being done.
+
+    Returns:
+        Whether all of it held.
+    """
+    steps = {"answers": _answers, "doctor --quick": _doctor, "run": _run, "replay": _replay}
     if not options.no_tests:
-        _say(cpu, f"tests: {_tests(proof, cpu)}")
+        steps["tests"] = _tests
+    held = True
+    for name, step in steps.items():
+        try:
+            told = step(proof, cpu)
+        except FailedError as wrong:
+            held, told = False, f"FAILED, {wrong}"
+        for line in told.splitlines():
+            print(f"{cpu.name}: {name}: {line}", flush=True)
+    return held
+
+
+def _answers(proof: Proof, cpu: Cpu) -> str:
+    """Compare every output number of every network with those of this machine."""
+    found = f"{cpu.name}.npz"
+    proof.there(cpu, "tests/aarch64/answers.py", "images", found, "expected.npz")
+    return proof.here(str(_HERE / "differences.py"), "expected.npz", found)
 
 
 def _doctor(proof: Proof, cpu: Cpu) -> str:
@@ -152,6 +165,12 @@ def _run(proof: Proof, cpu: Cpu) -> str:
     return f"{account['captured']} captured = {account['ok']} ok"
 
 
+def _replay(proof: Proof, cpu: Cpu) -> str:
+    """Replay what was recorded here in exact mode; any difference is an error."""
+    proof.there(cpu, "-m", "rille", "replay", "recording/run.mcap")
+    return "a recording made on this machine in exact mode, the same to the bit"
+
+
 def _tests(proof: Proof, cpu: Cpu) -> str:
     """Run the runtime's tests that are meant for it; return pytest's last line without its time."""
     files = [f"tests/runtime/{name}.py" for name in FILES]
@@ -159,11 +178,6 @@ def _tests(proof: Proof, cpu: Cpu) -> str:
     quick = ["-q", "-p", "no:cacheprovider", "-m", "not slow", "--hypothesis-seed=0"]
     told = proof.there(cpu, "-m", "pytest", *quick, *left_out, *files)
     return f"{len(files)} files, {told.strip().splitlines()[-1].partition(' in ')[0]}"
-
-
-def _say(cpu: Cpu, *lines: str) -> None:
-    for line in lines:
-        print(f"{cpu.name}: {line}", flush=True)
 
 
 if __name__ == "__main__":
