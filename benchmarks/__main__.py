@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
             except RilleError as wrong:
                 say(f"{name}: {wrong}")
                 failed.append(f"{name}: {wrong}")
+            except Exception as wrong:  # a fault in one part must not cost the others' ten minutes
+                traceback.print_exc()
+                failed.append(f"{name}: {type(wrong).__name__}: {wrong}")
     minutes = (time.monotonic() - began) / 60
     facts = [
         *_facts(),

@@ -206,7 +206,7 @@ def _run_tools(workload: Workload, settings: Settings, found: Comparison) -> Non
 
 def _with_cameras(remote: Remote, run: PeerRun, settings: Settings) -> None:
     """Run the fixed rate, then twice the rate that the program can serve."""
-    if not settings.seconds:
+    if not (settings.seconds and run.entry.cameras):
         return
     run.fixed = _streamed(remote, settings.fps, settings.seconds)
     run.overload_fps = 2000.0 / float(np.median(run.spent_ms))
