@@ -149,10 +149,15 @@ def _notes(found: Comparison) -> Iterator[str]:
     for run in found.runs:
         versions = ", ".join(f"{k} {v}" for k, v in run.versions.items())
         yield f"- {run.entry.shown}: {versions}; {run.how}\n"
-    for name, why in found.refused.items():
-        yield f'- {name}: **refused**: "{why}"\n'
-    for name, why in found.missing.items():
-        yield f"- {name}: **not run**: {why}\n"
+    for why in dict.fromkeys(found.refused.values()):
+        yield f'- {_names(found.refused, why)}: **refused**: "{why}"\n'
+    for why in dict.fromkeys(found.missing.values()):
+        yield f"- {_names(found.missing, why)}: **not run**: {why}\n"
+
+
+def _names(reasons: dict[str, str], why: str) -> str:
+    """Return the programs that were left out for one reason."""
+    return "; ".join(name for name, reason in reasons.items() if reason == why)
 
 
 def _slower(found: dict[str, Comparison]) -> str:

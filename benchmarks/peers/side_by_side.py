@@ -85,7 +85,7 @@ class Comparison:
     Attributes:
         workload: what was to be done.
         runs: of the programs that took part.
-        missing: program -> why it is not installed.
+        missing: program -> why it could not be tried.
         refused: program -> why it could not do it.
         tool: stage -> what LiteRT's own tool says of the network alone, block after block.
     """
