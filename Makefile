@@ -1,6 +1,8 @@
 # make run     stream a simulated drive, then a descent (or DATA=folder), through the networks for each
 # make test    everything; make check: types, style, layers
-# Both set up their own virtual environment first, and need the network only for that.
+# make bench   latency beside other programs, into benchmarks/RESULTS.md
+# make hil     the fault catalogue on the test bench, into tests/hil/RESULTS.md
+# Each sets up its own virtual environment first, and needs the network only for that.
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -15,11 +17,14 @@ WORKERS ?= 2
 
 RUNTIME := .venv
 DEV := .venv-dev
+RELEASE := .venv-release
 BENCH := .venv-bench
 PEERS := .venv-peers
+CPUS ?=
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-fast check bench peers clean python dev
+.PHONY: run test test-fast check bench bench-gate peers hil fuzz crash guides \
+	dist matrix bounds arm64 dev clean python
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -42,6 +47,18 @@ check: $(DEV)/.ready
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
+# Every command of docs/guides that needs no board; a quarter of an hour.
+guides: $(DEV)/.ready
+	RILLE_GUIDES=1 $(DEV)/bin/python -m pytest tests/deploy/test_guides.py
+
+# Everything that reads from outside, fed with nonsense, at low priority: about ten minutes.
+fuzz: $(DEV)/.ready
+	PYTHONPATH=runtime $(DEV)/bin/python -m tests.fuzz --inputs 100000 $(ARGS)
+
+# Every write sequence killed at every system call that can change a file.
+crash: $(DEV)/.ready
+	RILLE_CRASH_STEP=1 $(DEV)/bin/python -m pytest -rP tests/runtime/test_crash.py
+
 # `rille bench`, other programs beside it, plots and single parts, into benchmarks/RESULTS.md; about
 # ten minutes on two idle cores. Other programs take part where `make peers` installed them.
 bench: $(BENCH)/.ready
@@ -50,12 +67,37 @@ bench: $(BENCH)/.ready
 # MediaPipe alone takes 500 MB, and brings an OpenCV of its own: an environment for it.
 peers: $(PEERS)/.ready
 
+# Every scenario of the test bench, in process and over loopback: about ten minutes. Some need root.
+hil: $(DEV)/.ready
+	$(DEV)/bin/rille hil catalogue tests/hil/scenarios --jobs $(WORKERS) \
+		--results tests/hil/RESULTS.md $(ARGS)
+
+# Does `rille bench --baseline` catch planted slow-downs, and nothing else? Some minutes.
+bench-gate: $(RUNTIME)/.ready
+	PYTHONPATH=tests/standins $(RUNTIME)/bin/python tests/runtime/gate_trial.py
+
+# What is released, built and checked, in dist/; see release/README.md.
+dist: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m release.dist
+
+# The runtime's tests under Python 3.10 to 3.13, and with the oldest and newest packages allowed.
+matrix: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m release.matrix
+
+bounds: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m release.bounds
+
+# On emulated 64-bit ARM processors (CPUS=cortex-a72 for one); see tests/aarch64/README.md.
+# 77: it could not be tried here, and said why.
+arm64: $(RELEASE)/.ready
+	$(RELEASE)/bin/python -m tests.aarch64.prove $(CPUS) || test $$? -eq 77
+
 # The environment with everything, for development: `. .venv-dev/bin/activate`.
 dev: $(DEV)/.ready
 
 clean:
-	rm -rf $(RUNTIME) $(DEV) $(BENCH) $(PEERS) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache .benchmarks
+	rm -rf $(RUNTIME) $(DEV) $(RELEASE) $(BENCH) $(PEERS) out dist build .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One line for the two things a fresh machine may lack.
@@ -75,6 +117,13 @@ $(DEV)/.ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 	$(DEV)/bin/python $(PIP) install --group dev --editable '.[train,export]'
+	@touch $@
+
+$(RELEASE)/.ready: pyproject.toml | python
+	@echo 'setting up $(RELEASE): the tools of a release' >&2
+	$(PYTHON) -m venv --clear $(RELEASE)
+	$(RELEASE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	$(RELEASE)/bin/python $(PIP) install --group release
 	@touch $@
 
 $(BENCH)/.ready: pyproject.toml | python

@@ -115,7 +115,8 @@ def _rille_bench(classify: str, segment: str, frames: int) -> Section:
     command = [sys.executable, "-m", "rille", "bench", *bundles, "--frames", str(frames)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise CheckFailedError(f"rille bench: {done.stderr.strip()[-300:] or 'no words'}")
+        # The last line: before it stands what the libraries have to say.
+        raise CheckFailedError((done.stderr.strip().splitlines() or ["no words"])[-1][:300])
     words = "The command itself, which anybody can run on a board, in its own words.\n\n"
     return Section(title="rille bench", text=f"{words}```text\n{done.stdout}```\n")
 

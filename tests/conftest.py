@@ -13,11 +13,21 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.requirements import not_run
 
 from rille.bundle import Bundle, file_entries, load_bundle
 from rille.sim import Descent, Scene, build_scene
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the requirements of `docs/requirements.csv` whose tests were skipped."""
+    stats = terminalreporter.stats
+    ran = [r.nodeid for kind in ("passed", "failed", "xfailed") for r in stats.get(kind, ())]
+    skipped = [report.nodeid for report in stats.get("skipped", ())]
+    for row in not_run([*ran, *skipped], ran):
+        terminalreporter.write_line(f"requirement {row.id} NOT VERIFIED: {row.test} was skipped")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,6 +48,8 @@ def test_bundles_and_recipes_travel_along(wheel: zipfile.ZipFile) -> None:
         assert f"rille/bundles/{bundle}/manifest.json" in names
         assert f"rille/bundles/{bundle}/model.int8.tflite" in names
         assert f"rille_train/recipes/{bundle}.toml" in names
+    for file in (ROOT / "runtime/rille/service").glob("[!_]*"):
+        assert file.is_dir() or f"rille/service/{file.name}" in names
     assert not any(name.endswith((".jpg", ".JPG", ".keras", ".npz")) for name in names)
 
 

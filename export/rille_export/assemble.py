@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,11 @@ def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, 
         "calibration": {"split": run.data.train, "images": len(task.samples)},
         "tuned_for_int8_steps": made.steps,
         "largest_gap_keras_fp32": made.gap,
+        "layers_in_float": {
+            name: list(made.forms[name].in_float)
+            for name in made.parity
+            if made.forms[name].in_float
+        },
         "class_offsets": offsets,
         "decision_from": source.digest if source else None,
         "parity_failures": made.failures,
@@ -274,14 +279,26 @@ def _complaint(task: _Task, made: _Attempt) -> str:
     )
 
 
-def _attempt(task: _Task, steps: int) -> _Attempt:
-    """Convert, decide and compare, after so many steps of tuning for int8."""
+def _attempt(
+    task: _Task, steps: int, kept: Mapping[str, Form] | None = None, gap: float = 0.0
+) -> _Attempt:
+    """Convert, decide and compare.
+
+    Args:
+        task: what is exported.
+        steps: of tuning for int8.
+        kept: forms of an earlier attempt that tuning leaves as they are.
+        gap: the largest between Keras and those.
+    """
     run, wanted = task.run, chosen_forms(task.options.targets)
     shape = (1, *task.model.input_shape[1:])
     tensors = calibration.inputs(run.contract, shape, task.samples)
-    forms, gap = make_forms(
-        run.contract, task.model, tensors, wanted, steps, task.say, task.options.allow_float
+    kept = kept or {}
+    missing = [name for name in (FLOAT, *wanted) if name not in kept]
+    made, found = make_forms(
+        run.contract, task.model, tensors, missing, steps, task.say, task.options.allow_float
     )
+    forms = {name: kept.get(name) or made[name] for name in dict.fromkeys((FLOAT, *wanted))}
 
     def score(form: str, decision: Decision) -> Evaluation:
         task.say(f"scoring {form} on split {run.data.validation}")
@@ -300,7 +317,7 @@ def _attempt(task: _Task, steps: int) -> _Attempt:
     return _Attempt(
         forms=forms,
         first=first,
-        gap=gap,
+        gap=max(gap, found),
         decision=decision,
         after=after,
         parity={form: compare(before, scores, decision) for form, scores in after.items()},
@@ -310,11 +327,12 @@ def _attempt(task: _Task, steps: int) -> _Attempt:
 
 def _second_attempt(task: _Task, first: _Attempt) -> _Attempt:
     """Tune for int8 and try again, where integers are to blame and the network can be tuned."""
-    if not any(quantised(form) for form in first.failing):
-        return first
+    if not any(quantised(form) and not first.parity[form].mute for form in first.failing):
+        return first  # a student learns nothing from a float network that says nothing
     task.say(f"loses too much as it is: {'; '.join(first.failures)}")
+    kept = {name: form for name, form in first.forms.items() if not quantised(name)}
     try:
-        return _attempt(task, tune.STEPS)
+        return _attempt(task, tune.STEPS, kept, first.gap)
     except BundleError as wrong:
         task.say(str(wrong))
         return first

@@ -52,6 +52,10 @@ def model_card(
         + ", ".join(f"{form} {size / 1e6:.2f} MB" for form, size in sizes.items()),
         f"- exported with {provenance['exported_with']}, {provenance['exported_on']}; calibrated "
         f"on {provenance['calibration']['images']} training images",
+        *(
+            f"- {form} computes in float: {', '.join(layers)}"
+            for form, layers in provenance.get("layers_in_float", {}).items()
+        ),
         "## Licence",
         contract.licence,
     ]

@@ -11,6 +11,8 @@ from rille.bundle.manifest import Contract, Variant
 from rille.errors import CheckFailedError, ConfigError, nearest
 from rille.network import Network
 from rille_export import convert, to_onnx
+from rille_export.noise import layer_named, layer_names
+from rille_export.qdq import float_weights
 from rille_export.tune import Say, tuned
 
 if TYPE_CHECKING:
@@ -34,10 +36,12 @@ class Form:
     Attributes:
         content: the model file.
         variant: its entry in the manifest, without golden outputs.
+        in_float: layers of a form of integers that compute in float all the same.
     """
 
     content: bytes
     variant: Variant
+    in_float: tuple[str, ...] = ()
 
     def network(self, contract: Contract) -> Network:
         """Return it loaded into the engine that runs it, with two threads."""
@@ -81,7 +85,7 @@ def make_forms(
         contract: its name goes into errors.
         model: float32 Keras model.
         tensors: representative inputs, for ranges and for tuning.
-        wanted: names out of `FORMS`; `FLOAT` is made besides.
+        wanted: names out of `FORMS`.
         steps: of tuning for int8; the forms that compute in integers are made of the result.
         say: called with a line at each step.
         allow_float: operations that may work on floats in integer forms of TFLite.
@@ -96,7 +100,7 @@ def make_forms(
     small = tuned(model, tensors, steps, say) if steps else model
     forms: dict[str, Form] = {}
     worst = 0.0
-    for name in dict.fromkeys((FLOAT, *wanted)):
+    for name in dict.fromkeys(wanted):
         target, _, precision = name.partition("-")
         source = small if quantised(name) else model
         if target == "onnx":
@@ -105,10 +109,19 @@ def make_forms(
             content = convert.to_tflite(source, precision, tensors, allow_float)
         file = f"model.{precision}.{target}"
         describe = to_onnx.describe_variant if target == "onnx" else convert.describe_variant
-        forms[name] = Form(content, describe(content, file, precision, list(model.output)))
+        variant = describe(content, file, precision, list(model.output))
+        forms[name] = Form(content, variant, _in_float(name, content, source))
         if precision == "fp32":
             gap = convert.largest_gap(model, forms[name].network(contract).backend, tensors[:8])
             worst = max(worst, gap)
             if not gap <= _KERAS_TOLERANCE:
                 raise CheckFailedError(f"{contract.name}: {name} differs from Keras by {gap:.3g}")
     return forms, worst
+
+
+def _in_float(form: str, content: bytes, model: Any) -> tuple[str, ...]:
+    """Return the layers of an ONNX network of integers that compute in float."""
+    if form != "onnx-int8":
+        return ()
+    layers = layer_names(model)
+    return tuple(layer_named(weights, layers) for weights in float_weights(content))

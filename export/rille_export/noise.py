@@ -59,12 +59,9 @@ def noisiest_layers(
         debugger.run()
         text = io.StringIO()
         debugger.layer_statistics_dump(text)
-    # The convolution itself rather than what normalises it.
-    kinds = keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense
-    layers = [x.name for x in model.layers if isinstance(x, kinds)]
-    layers += [x.name for x in model.layers if x.name not in layers]
+    layers = layer_names(model)
     rows = [
-        (_named(row["tensor_name"], layers), float(row["sqnr"]))
+        (layer_named(row["tensor_name"], layers), float(row["sqnr"]))
         for row in csv.DictReader(io.StringIO(text.getvalue()))
     ]
     # A tensor without signal, as of a unit that never answers, has no ratio.
@@ -81,7 +78,15 @@ def _decibels(
     return 10.0 * math.log10(max(signal, 1e-20) / max(noise, 1e-20))
 
 
-def _named(tensor: str, layers: Sequence[str]) -> str:
+def layer_names(model: Any) -> list[str]:
+    """Return the names of a network's layers, convolutions before what normalises them."""
+    kinds = keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense
+    layers = flattened(model).layers
+    first = [x.name for x in layers if isinstance(x, kinds)]
+    return first + [x.name for x in layers if x.name not in first]
+
+
+def layer_named(tensor: str, layers: Sequence[str]) -> str:
     """Return the first of some layers that a tensor is called after.
 
     Conversion joins the names of everything that it fuses, and numbers them anew.

@@ -36,12 +36,14 @@ class Parity:
         agreement: share of the same answers: images of a classifier, decisions of a multilabel
             network; None for masks.
         failures: what is beyond its limit, in words; empty if all is well.
+        mute: whether the float network itself says nothing, whatever thresholds were fitted.
     """
 
     before: dict[str, float]
     after: dict[str, float]
     agreement: float | None
     failures: tuple[str, ...]
+    mute: bool = False
 
     def table(self) -> str:
         """Return the comparison as lines of text."""
@@ -83,8 +85,12 @@ def compare(before: Evaluation, after: Evaluation, decision: Decision) -> Parity
         if agreement < _LEAST_AGREEMENT:
             failures.append(f"only {100 * agreement:.1f} % of the answers are the same")
     failures += _lost_classes(before, after)
-    failures += _says_nothing(before, decision)
-    return Parity(before.scores, after.scores, agreement, tuple(failures))
+    nothing = _says_nothing(before, decision)
+    failures += nothing
+    # Labels and objects alone are found by thresholds, and those were fitted on integers.
+    by_itself = before.task == "classification" or before.scores.keys() & {"dice", "macro_dice"}
+    mute = bool(nothing and by_itself)
+    return Parity(before.scores, after.scores, agreement, tuple(failures), mute)
 
 
 def _lost_classes(before: Evaluation, after: Evaluation) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from rille.backends import open_backend
 from rille.backends.anatomy import Anatomy, anatomy
-from rille.bench import processor
+from rille.board import processor
 from rille_export.forms import FLOAT, Form
 
 _RUNS, _WARM, _MOST_S = 40, 5, 20.0

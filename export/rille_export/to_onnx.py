@@ -2,14 +2,13 @@
 
 TensorRT 11 has neither precision flags nor calibrators: a strongly typed network computes in the
 types that its graph names. So half precision is a graph of float16 between two casts, and int8 is a
-graph with QuantizeLinear and DequantizeLinear around every tensor, weights symmetric and for each
-output channel, which TensorRT 10 and 11 and ONNX Runtime read alike.
+graph with QuantizeLinear and DequantizeLinear before every layer (`rille_export.qdq`), which
+TensorRT 10 and 11 and ONNX Runtime read alike.
 """
 
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from rille.bundle.manifest import OutputEntry, Variant
 from rille.errors import BundleError
 from rille.tensor import TensorSpec
 from rille_export.convert import quiet
+from rille_export.qdq import quantised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def to_onnx(model: Any, precision: str, calibration: Sequence[NDArray[Any]]) -> 
             if precision == "fp16":
                 graph = _half(graph)
             elif precision == "int8":
-                graph = _quantised(graph, folder, calibration)
+                graph = quantised(graph, folder, calibration)
             onnx.checker.check_model(graph, full_check=True)
         except Exception as wrong:  # four libraries take part, each with its own errors
             reason = (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]
@@ -128,43 +128,3 @@ def _half(graph: Any) -> Any:
     del inner.node[:]
     inner.node.extend([*before, *nodes, *after])
     return half
-
-
-def _quantised(graph: Any, folder: Path, calibration: Sequence[NDArray[Any]]) -> Any:
-    """Return the graph with quantised tensors, from the ranges seen on the calibration inputs."""
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # no types are published
-        """Hands the calibration inputs over one by one."""
-
-        def __init__(self) -> None:
-            self._left = iter(calibration)
-
-        def get_next(self) -> dict[str, Any] | None:
-            """Return the next input, or None after the last."""
-            x = next(self._left, None)
-            return None if x is None else {_INPUT: x}
-
-    plain, prepared, made = (folder / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
-    onnx.save(graph, plain)
-    with warnings.catch_warnings(), quiet():
-        warnings.simplefilter("ignore")
-        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            made,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            # TensorRT takes symmetric ranges only.
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
-        )
-    return onnx.load(made)

@@ -6,6 +6,7 @@ Everything is read below a root folder, so that it can be tried without the boar
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 from dataclasses import dataclass
@@ -51,6 +52,26 @@ def look_at_board(root: Path = Path("/")) -> Board:
         ),
         tools={scheme: tool for scheme, tool in _TOOLS.items() if shutil.which(tool)},
     )
+
+
+def processor(root: Path = Path("/")) -> str:
+    """Return the board's or else the processor's name, as far as the system tells it.
+
+    Args:
+        root: where its file system begins.
+    """
+    board = text_in(root / "proc/device-tree/model")
+    if board:
+        return board
+    lines = text_in(root / "proc/cpuinfo").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(filter(None, names), platform.machine())
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; 0 where Linux does not tell."""
+    pages = text_in(Path("/proc/self/statm")).split()[1:2]
+    return int(pages[0]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
 
 def celsius_in(path: Path) -> float | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rille.budget import Budget
+from rille.defences import Defences
 from rille.errors import ConfigError, nearest
 from rille.health.settings import DEFAULT_FOLDER, HealthConfig
 from rille.schema import build, merge_setting, parse_toml, read_toml, to_toml
@@ -136,6 +137,7 @@ class RunConfig:
     lighter: LighterConfig = field(default_factory=LighterConfig)
     budget: Budget = field(default_factory=Budget)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    radiation: Defences = field(default_factory=Defences)
     trust: TrustConfig = field(default_factory=TrustConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     health: HealthConfig = field(default_factory=HealthConfig)

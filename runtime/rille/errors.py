@@ -111,6 +111,10 @@ class OutputStuckError(InferenceError):
     """A network gives outputs that cannot be answers: constant, or the same for every picture."""
 
 
+class OutputRangeError(InferenceError):
+    """A network gives numbers far beyond any that it gave when it was exported."""
+
+
 def nearest(word: str, known: list[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known word, or an empty string.
 

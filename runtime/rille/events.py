@@ -61,6 +61,10 @@ KINDS: Mapping[str, Kind] = {
     "BUNDLE_SWAPPED": Kind(41, Severity.ACTIVITY_HI),
     "BUNDLE_REFUSED": Kind(42, Severity.WARNING_HI),
     "BUNDLE_UNCHANGED": Kind(43, Severity.ACTIVITY_HI),
+    "WEIGHTS_FLIPPED": Kind(44, Severity.WARNING_HI),
+    "WEIGHTS_LOST": Kind(45, Severity.WARNING_HI),
+    "NETWORK_RENEWED": Kind(46, Severity.DIAGNOSTIC),
+    "BUNDLE_FELL_BACK": Kind(47, Severity.WARNING_HI),
     "SINK_FAILED": Kind(50, Severity.WARNING_HI),
     "SINK_RETURNED": Kind(51, Severity.ACTIVITY_HI),
     "SINK_DROPPED": Kind(52, Severity.WARNING_LO),
@@ -73,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
     "SUN_CONTRADICTED": Kind(71, Severity.WARNING_HI),
     "SUN_CONFIRMED": Kind(72, Severity.ACTIVITY_HI),
     "OUTPUT_STUCK": Kind(73, Severity.WARNING_HI),
+    "OUTPUT_BEYOND": Kind(74, Severity.WARNING_HI),
 }
 """Every event id there is; numbers are never given anew."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 from pathlib import Path
 
 from rille.errors import SinkError
+
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of renameat2."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -23,10 +27,48 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # a name must not outlive a power cut that its content did not
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as wrong:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise sink_error(path, wrong) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where its file system can.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as wrong:
+        if wrong.errno != errno.EINVAL:  # not every file system can
+            raise
+    finally:
+        os.close(handle)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders have each other's name, in one step.
+
+    Returns:
+        Whether it was done; some file systems and C libraries cannot.
+
+    Raises:
+        OSError: one of them is not there, or may not be changed.
+    """
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2  # Linux 3.15, glibc 2.28
+    except AttributeError:
+        return False
+    if not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
+        return True
+    wrong = ctypes.get_errno()
+    if wrong in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(wrong, os.strerror(wrong), str(one))
 
 
 class RecordFile:

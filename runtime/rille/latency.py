@@ -52,48 +52,98 @@ class LatencyHistogram:
         return min(upper, self.max_ms)
 
 
+SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+"""Percentiles that are shown."""
+
+
+def enough_for(share: float) -> int:
+    """Return how many samples hold a percentile of 0.5 or more: one of them beyond it, at least."""
+    return 1 if share <= 0.5 else round(1 / (1 - share))
+
+
+def interval_ranks(n: int, share: float, confidence: float = 0.95) -> tuple[int | None, int | None]:
+    """Return the ranks (1 is the smallest) of the samples between which a percentile lies.
+
+    The number of samples below the true percentile is binomial (n, share), whatever the samples
+    are distributed like; each rank leaves half of what `confidence` lacks beyond it (David and
+    Nagaraja 2003, section 7.1). None for a side on which so few samples hold no such rank.
+
+    Args:
+        n: number of samples.
+        share: the percentile, above 0 and below 1.
+        confidence: least probability that the interval holds it.
+    """
+    tail = (1 - confidence) / 2
+    reach = 12 * math.sqrt(n * share * (1 - share)) + 12
+    first, last = max(0, math.floor(n * share - reach)), min(n, math.ceil(n * share + reach))
+    low = high = None
+    below = 0.0
+    for k in range(first, last + 1):
+        # `below` is P(B < k): the sample of rank k lies beyond the percentile where B < k.
+        if below <= tail and k >= 1:
+            low = k
+        below += _binomial(k, n, share)
+        if below >= 1 - tail and k < n:
+            high = k + 1
+            break
+    return low, high
+
+
+def _binomial(k: int, n: int, share: float) -> float:
+    """Return the probability of k successes among n."""
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(share) + (n - k) * math.log1p(-share))
+
+
 def percentile_interval(
     sorted_values: NDArray[np.float64], share: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the order-statistic confidence interval of a percentile.
+    """Return the order-statistic confidence interval of a percentile; see `interval_ranks`.
 
-    The number of samples below the true percentile is binomial (n, share); its normal
-    approximation gives the two ranks. No distribution of the durations is assumed.
+    Where so few samples hold no rank for a side, it is their smallest or largest: the interval is
+    then less sure than `confidence`.
 
     Args:
         sorted_values: the samples, ascending, at least one.
-        share: the percentile, 0 to 1.
+        share: the percentile, above 0 and below 1.
         confidence: probability that the interval holds it.
     """
     n = len(sorted_values)
-    z = {0.9: 1.645, 0.95: 1.96, 0.99: 2.576}[confidence]
-    spread = z * math.sqrt(n * share * (1 - share))
-    low = math.floor(n * share - spread)
-    high = math.ceil(n * share + spread)
-    return float(sorted_values[max(low, 0)]), float(sorted_values[min(high, n - 1)])
+    low, high = interval_ranks(n, share, confidence)
+    return float(sorted_values[(low or 1) - 1]), float(sorted_values[(high or n) - 1])
+
+
+def intervals(durations_ms: Sequence[float]) -> dict[str, tuple[float | None, float | None]]:
+    """Return the 95 % confidence interval of each percentile of `SHARES` in milliseconds.
+
+    None stands for a side that so few samples do not hold.
+    """
+    values = np.sort(np.asarray(durations_ms, np.float64))
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for name, share in SHARES.items():
+        low, high = interval_ranks(len(values), share)
+        found[name] = (
+            None if low is None else float(values[low - 1]),
+            None if high is None else float(values[high - 1]),
+        )
+    return found
 
 
 def summary(durations_ms: Sequence[float]) -> dict[str, Any]:
-    """Return n, mean, p50, p95, p99 and max of durations in milliseconds.
+    """Return n, mean, the percentiles of `SHARES` and max of durations in milliseconds.
 
-    p99 is None below 100 samples and p95 below 20: fewer samples do not hold that rank.
+    A percentile is None where so few samples do not hold its rank: p90 below 10, p95 below 20,
+    p99 below 100, p99.9 below 1000.
     """
     values = np.sort(np.asarray(durations_ms, np.float64))
     n = len(values)
     if not n:
-        return {"n": 0, "mean": None, "p50": None, "p95": None, "p99": None, "max": None}
-
-    def at(share: float, least: int) -> float | None:
-        return float(values[min(n - 1, math.ceil(share * n) - 1)]) if n >= least else None
-
-    return {
-        "n": n,
-        "mean": float(values.mean()),
-        "p50": at(0.5, 1),
-        "p95": at(0.95, 20),
-        "p99": at(0.99, 100),
-        "max": float(values[-1]),
+        return {"n": 0, "mean": None, **dict.fromkeys(SHARES), "max": None}
+    shown = {
+        name: float(values[math.ceil(share * n) - 1]) if n >= enough_for(share) else None
+        for name, share in SHARES.items()
     }
+    return {"n": n, "mean": float(values.mean()), **shown, "max": float(values[-1])}
 
 
 def spent_ms(call: Callable[[int], object], runs: int, warm: int = 0) -> list[float]:

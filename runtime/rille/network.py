@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rille.backends import Backend, open_backend, target_of
 from rille.bundle import Bundle, Variant
 from rille.bundle.manifest import Contract, Decision
+from rille.errors import BundleError, RilleError
 from rille.golden import GoldenTest
 from rille.postprocess import FeatureDecoder, classify, decide_labels
+from rille.postprocess.ranges import OutputRanges
 from rille.preprocess import Preprocessor
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Network:
             contract.ops, variant.input, exact=getattr(backend, "exact", False)
         )
         self._golden = GoldenTest(bundle, variant, self.preprocessor) if bundle else None
+        self._ranges = OutputRanges.of(bundle, variant) if bundle else OutputRanges({})
         self._decoder = (
             FeatureDecoder(variant, contract.decision, contract.labels)
             if contract.task == "segmentation"
@@ -122,12 +125,14 @@ class Network:
         Raises:
             InferenceError: the engine failed, or gave numbers that are not finite.
             OutputStuckError: the guard refuses the outputs.
+            OutputRangeError: they are beyond what the network can give.
         """
         start = time.perf_counter_ns()
         tensor, geometry = self.preprocessor(pixels)
         ready = time.perf_counter_ns()
         outputs = self.backend.infer(tensor)
         inferred = time.perf_counter_ns()
+        self._ranges(outputs)
         if guard is not None:
             guard(outputs, pixels)
         answer = self.decode(outputs, geometry)
@@ -167,22 +172,58 @@ class Network:
         assert self._golden is not None
         return self._golden.check(self.backend, which)
 
-    def reload(self) -> None:
-        """Build the engine anew from the bundle's bytes, after checking them once more.
+    def again(self, bundle: Bundle | None = None) -> Network:
+        """Load the network a second time, for the same engine and threads; from any thread.
 
         An engine keeps a copy of the weights in a layout of its own, so it is the engine that a
         flipped bit spoils, and checking the bytes alone would not tell.
 
+        Args:
+            bundle: what to load; None for its own, whose bytes are checked once more.
+
+        Returns:
+            A network that gave its golden answers.
+
         Raises:
-            DigestError: the bytes themselves are no longer those that were verified.
+            DigestError: the bytes are no longer those that were verified.
+            BundleError: the bundle does another task.
             BackendError: the engine cannot be built.
+            CheckFailedError: its golden answers are wrong.
         """
-        assert self.bundle is not None
-        self.bundle.verify(self.variant.file)
-        content = self.bundle.files[self.variant.file]
-        fresh = open_backend(content, self.variant, name=self._engine, threads=self.backend.threads)
-        self.backend.close()
-        self.backend = fresh
+        bundle = bundle or self.bundle
+        assert bundle is not None
+        if bundle.manifest.task != self.contract.task:
+            raise BundleError(
+                f"{bundle.where}: does {bundle.manifest.task}, but what flies does "
+                f"{self.contract.task}"
+            )
+        forms = bundle.manifest.variants
+        same = [name for name, form in forms.items() if form.file == self.variant.file]
+        name, form = bundle.variant(same[0] if same else None, target_of(self._engine))
+        bundle.verify(form.file)
+        fresh = Network.load(
+            bundle, variant=name, backend=self._engine, threads=self.backend.threads
+        )
+        try:
+            fresh.self_test()
+        except RilleError:
+            fresh.close()
+            raise
+        return fresh
+
+    def adopt(self, fresh: Network) -> None:
+        """Go on with the engine, the bytes and the golden answers of `again`.
+
+        Args:
+            fresh: of a bundle with the same digest; not to be used any more.
+        """
+        before, self.backend = self.backend, fresh.backend
+        self.bundle, self._golden = fresh.bundle, fresh._golden
+        before.close()
+
+    def reload(self) -> None:
+        """Build the engine anew from the bundle's bytes; see `again` for what it raises."""
+        self.adopt(self.again())
 
     def close(self) -> None:
         """Free the engine."""

@@ -1,4 +1,4 @@
-"""Is a frame fit to be answered? Dark, saturated, flat, blurred, covered, repeated, out of order.
+"""Is a frame fit to be answered? Dark, saturated, flat, blurred, covered, repeated, and so on.
 
 The limits were set on real images (Chang'E, Curiosity, lunar orbital mosaics): of 761, three that
 are white to a quarter are flagged saturated, and none anything else. A blurred picture of rough
@@ -20,7 +20,7 @@ from rille.occlusion import Occlusion
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FLAGS = ("dark", "saturated", "flat", "blurred", "occluded", "frozen", "out-of-order")
+FLAGS = ("dark", "saturated", "flat", "blurred", "occluded", "frozen", "out-of-order", "resized")
 _WIDTH = 320
 _DARK, _FLAT = 11.0, 2.5
 _WHITE, _WHITE_SHARE = 250, 0.25
@@ -40,6 +40,7 @@ class QualityCheck:
         self._before = -1
         self._occlusion = Occlusion()
         self._stamp: int | None = None
+        self._size: tuple[int, ...] | None = None
 
     def __call__(self, pixels: NDArray[np.uint8], source_ns: int | None = None) -> tuple[str, ...]:
         """Return what is wrong with a frame, in the order of `FLAGS`.
@@ -60,6 +61,7 @@ class QualityCheck:
             "occluded": self._occlusion(grey),
             "frozen": self._frozen(grey),
             "out-of-order": self._out_of_order(source_ns),
+            "resized": self._resized(pixels.shape[:2]),
         }
         return tuple(flag for flag in FLAGS if found[flag])
 
@@ -77,6 +79,11 @@ class QualityCheck:
         """Return whether the camera's clock did not go forward since the frame before."""
         before, self._stamp = self._stamp, source_ns
         return before is not None and source_ns is not None and source_ns <= before
+
+    def _resized(self, size: tuple[int, ...]) -> bool:
+        """Return whether this is not the size with which the source began: networks see it bent."""
+        self._size = self._size or size
+        return size != self._size
 
     def _frozen(self, grey: NDArray[np.uint8]) -> bool:
         """Return whether this is the picture before; a real sensor's noise never repeats."""

@@ -10,8 +10,6 @@ import numpy as np
 from rille.errors import SourceError
 from rille.frame import Frame
 from rille.recording.messages import result_record
-from rille.schema import build
-from rille.vehicle import Vehicle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,15 +75,8 @@ def _frame(recorded: Recorded) -> Frame:
         captured_ns=captured,
         name=str(record.get("name", "")),
         source_ns=source,
-        vehicle=_vehicle(recorded),
+        vehicle=recorded.vehicle(),
     )
-
-
-def _vehicle(recorded: Recorded) -> Vehicle | None:
-    told = recorded.record.get("vehicle")
-    if told is None:
-        return None
-    return build(Vehicle, told, f"frame {recorded.index}: vehicle", SourceError)
 
 
 def _pixels(recorded: Recorded) -> NDArray[np.uint8]:

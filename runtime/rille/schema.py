@@ -113,7 +113,7 @@ def read_json(path: Path, error: type[RilleError]) -> Any:
         error: the exception to raise where it is missing, too long or malformed.
     """
     try:
-        return json.loads(_read_text(path, error))
+        return json.loads(read_text(path, error))
     except (ValueError, RecursionError) as wrong:
         raise error(f"{path}: not valid JSON: {str(wrong)[:80]}") from None
 
@@ -125,7 +125,7 @@ def read_toml(path: Path, error: type[RilleError]) -> dict[str, Any]:
         path: the file.
         error: the exception to raise where it is missing, too long or malformed.
     """
-    return parse_toml(_read_text(path, error), str(path), error)
+    return parse_toml(read_text(path, error), str(path), error)
 
 
 def parse_toml(text: str, where: str, error: type[RilleError]) -> dict[str, Any]:
@@ -138,11 +138,12 @@ def parse_toml(text: str, where: str, error: type[RilleError]) -> dict[str, Any]
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as wrong:
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise error(f"{where}: not valid TOML: {wrong}") from None
 
 
-def _read_text(path: Path, error: type[RilleError]) -> str:
+def read_text(path: Path, error: type[RilleError]) -> str:
+    """Read a text file of at most `MAX_TABLE_BYTES`; see `read_json`."""
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise error(f"{path}: longer than {MAX_TABLE_BYTES} bytes, refused")
@@ -160,7 +161,7 @@ def parse_toml_value(text: str) -> Any:
     """
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 _MOST_POSE, _LONGEST_NAME = 32, 32
@@ -46,6 +46,20 @@ class Vehicle:
             raise ValueError(f"pose may have {_MOST_POSE} names of {_LONGEST_NAME} letters")
         if not all(math.isfinite(value) for value in self.pose.values()):
             raise ValueError("pose holds a number that is not finite")
+
+    def completed(self, camera: Vehicle | None) -> Vehicle:
+        """Return the same with exposure and gain as the camera says, where they are not known.
+
+        Args:
+            camera: what the camera knows of the frame, if anything.
+        """
+        if camera is None:
+            return self
+        return replace(
+            self,
+            exposure_ms=camera.exposure_ms if self.exposure_ms is None else self.exposure_ms,
+            gain_db=camera.gain_db if self.gain_db is None else self.gain_db,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known, with rounded numbers, for a results file."""

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from rille.errors import CheckFailedError, InferenceError
 from rille.network import Network
+from rille.radiation.mend import mended, replaces
+
+_MOMENTS = 10
+"""Checks in a row that haste may bring where there would be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class GoldenWatch:
     """Runs one golden image every so many frames, stages and images in turn.
 
     It waits for a moment in which no frame is waiting, up to twice that many frames. A network that
-    fails is built anew from the bundle's verified bytes.
+    fails is built anew from the bundle's verified bytes, or, where they are damaged, from where the
+    bundle came, or from the other slot.
 
     Args:
         networks: stage name -> network.
@@ -58,6 +63,7 @@ class GoldenWatch:
         self._good = dict.fromkeys(networks, 0)
         self.checks = 0
         self.rebuilds: list[Rebuild] = []
+        self._others: dict[str, Network] = {}
 
     def after_swap(self, networks: Mapping[str, Network]) -> GoldenWatch:
         """Return a watch over other networks that goes on counting where this one is."""
@@ -72,6 +78,15 @@ class GoldenWatch:
         self._frames += 1
         self._since += 1
 
+    def hasten(self) -> None:
+        """Let the next image be due at once, unless the last one was a moment ago."""
+        if self._since * _MOMENTS >= self._every:
+            self._since = self._every
+
+    def take(self, stage: str) -> Network | None:
+        """Return, once, the network of another bundle that must take a stage over, if any."""
+        return self._others.pop(stage, None)
+
     def look(self, busy: bool) -> None:
         """Run a golden image if one is due.
 
@@ -80,7 +95,7 @@ class GoldenWatch:
 
         Raises:
             CheckFailedError: a network built anew fails as well.
-            DigestError: the bundle's bytes changed in memory.
+            BundleError: the bundle's bytes changed in memory, and are whole nowhere else.
             BackendError: the engine cannot be built.
         """
         if not self._every or not self._turns or self._since < self._every * (2 if busy else 1):
@@ -95,6 +110,9 @@ class GoldenWatch:
         except (CheckFailedError, InferenceError) as wrong:
             suspect = self._frames - self._good[stage]
             self.rebuilds.append(Rebuild(stage, self._frames, suspect, str(wrong)))
-            network.reload()
-            network.check(which)
+            fresh = mended(network)
+            if replaces(fresh, network):
+                self._others[stage] = fresh
+            else:
+                network.adopt(fresh)
         self._good[stage] = self._frames

@@ -333,5 +333,6 @@ def test_a_network_that_answers_all_images_alike_fails_the_comparison() -> None:
     assert parity.failures == ("the float network gives one answer to all 4 images",)
     alive = scored(np.array([[1, 0], [0, 1], [1, 0], [1, 0]], np.float32), truth)
     assert compare(alive, alive, Decision()).failures == ()
+    assert parity.mute and not compare(alive, flat, Decision()).mute
     one = scored(flat.logits, np.zeros(4, np.int64))
     assert compare(one, one, Decision()).failures == ()

@@ -102,6 +102,27 @@ def test_what_tensorrt_will_be_given(made: tuple[Any, dict[str, Form]]) -> None:
 
 
 @pytest.mark.slow
+def test_what_stays_in_float_beside_the_integers(made: tuple[Any, dict[str, Form]]) -> None:
+    """Layers that only decide, and what a layer hands on before it is cut off at 0 and 6."""
+    assert all(form.in_float == () for form in made[1].values())
+    keras.config.set_dtype_policy("float32")
+    full = crater_unet((64, 64, 1), (4, 8), canonical_light=True)
+    answers = {role: full.output[role] for role in ("mask", "centre", "size")}
+    model = keras.Model(full.input, answers)
+    forms, _ = make_forms(CONTRACT, model, images(4), ["onnx-int8"], 0, lambda line: None)
+    kinds = keras.layers.Conv2D, keras.layers.Dense
+    names = [layer.name for layer in model.layers if isinstance(layer, kinds)]
+    sun = [layer.name for layer in keras.Model(full.input, full.output["light"]).layers]
+    deciding = forms["onnx-int8"].in_float
+    assert set(deciding) == set(names) & set(sun) and deciding[-1] == "light"
+    assert len(deciding) == 7 < len(names)
+    graph = onnx.load_model_from_string(forms["onnx-int8"].content).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    stored = [n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"]
+    assert len(stored) > 10 and not {makers[name] for name in stored} & {"Conv", "Gemm", "MatMul"}
+
+
+@pytest.mark.slow
 def test_an_engine_refuses_the_other_ones_files(made: tuple[Any, dict[str, Form]]) -> None:
     pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
     form = made[1]["onnx-fp32"]

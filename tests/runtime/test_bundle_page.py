@@ -12,6 +12,7 @@ import pytest
 
 from rille.backends.anatomy import anatomy
 from rille.bundle import Bundle, shipped_bundles, write_bundle
+from rille.report.facts import facts
 from rille.report.measured import measure
 
 Rille = Callable[..., int]
@@ -66,6 +67,15 @@ def test_a_bundle_that_says_nothing_of_itself(
         "<b>" not in re.sub(r'<div class="card"><b>', "", path.read_text()).split("</h1>")[1][:80]
     )
     assert rille("bundle", "inspect", bundle.where) == 0
+
+
+def test_layers_left_in_float_are_told(mars_bundle: Bundle) -> None:
+    assert "in float" not in dict(facts(mars_bundle))
+    left = {"layers_in_float": {"onnx-int8": ["conv2d", "light"]}}
+    manifest = replace(mars_bundle.manifest, provenance=mars_bundle.manifest.provenance | left)
+    assert dict(facts(replace(mars_bundle, manifest=manifest)))["in float"] == (
+        "onnx-int8: conv2d, light"
+    )
 
 
 def test_what_a_network_is_made_of(mars_bundle: Bundle, craters_bundle: Bundle) -> None:

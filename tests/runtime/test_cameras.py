@@ -60,17 +60,26 @@ def test_a_camera_that_fails_does_not_end_the_other(
     assert len(frames(tmp_path, "good")) == 30
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [(["--supervised"], "for one camera"), (["--source", "sim://moon"], "for one camera")],
-)
-def test_what_is_for_one_camera(
-    rille: Rille, tmp_path: Path, capsys: Any, words: list[str], said: str
-) -> None:
+def test_what_is_for_one_camera(rille: Rille, tmp_path: Path, capsys: Any) -> None:
     pair = [camera(tmp_path, name, SIM + "1") for name in ("one", "two")]
     with pytest.raises(SystemExit) as left:
-        rille("run", *pair, *words)
-    assert left.value.code == 2 and said in capsys.readouterr().err
+        rille("run", *pair, "--source", "sim://moon")
+    assert left.value.code == 2 and "for one camera" in capsys.readouterr().err
+
+
+def test_what_several_supervised_cameras_cannot_have(
+    rille: Rille, tmp_path: Path, capsys: Any
+) -> None:
+    one, two = (camera(tmp_path, name, SIM + "1") for name in ("one", "two"))
+    assert rille("run", "--supervised", one, two, "--set", "output.limit=3") == 2
+    assert "run until they are told to end" in capsys.readouterr().err
+    with Path(two).open("a") as file:
+        file.write("\n[health]\nrestarts = 1\n")
+    assert rille("run", "--supervised", one, two) == 2
+    assert "two.toml health: must say what" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        rille("run", *[one] * 17)
+    assert "17 cameras; one process takes 16" in capsys.readouterr().err
 
 
 def test_two_cameras_of_one_name(rille: Rille, tmp_path: Path, capsys: Any) -> None:

@@ -235,6 +235,8 @@ def test_bench_measures_pipeline_and_floor(rille: Rille, tmp_path: Path, capsys:
         "160x120",
         "--budget-ms",
         "9999",
+        "--cold",
+        "0",
         "--json",
         report,
     ]
@@ -267,6 +269,13 @@ def test_the_doctor_says_go(rille: Rille, capsys: Any) -> None:
     shown = capsys.readouterr().out
     assert shown.splitlines()[-1] == "GO"
     assert "mars-msl24" in shown and "moon-craters" in shown and "p50" in shown
+
+
+def test_the_doctor_in_haste_measures_nothing(rille: Rille, capsys: Any) -> None:
+    assert rille("doctor", "--quick") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("verified, self-test within") == 4 and shown.endswith("GO\n")
+    assert " ms" not in shown
 
 
 def test_the_doctor_says_no(

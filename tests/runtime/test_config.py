@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import tomllib
 
 from rille.config import RunConfig, read_config
 from rille.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 from rille.schema import parse_toml_value, to_toml
 
 

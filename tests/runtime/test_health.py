@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rille.errors import ConfigError, FrameDecodeError, SinkError
 from rille.events import EventLog
-from rille.health.beats import VARIABLE, FrameAccount, Heartbeats
+from rille.health.beats import MOST_CAMERAS, VARIABLE, FrameAccount, Heartbeats
 from rille.health.child import in_words
 from rille.health.ledger import Ending, Ledger
 from rille.health.notify import Notifier
@@ -54,9 +54,10 @@ def test_names_that_do_not_fit() -> None:
     for name in ("", "a" * 17, "é" * 9):
         with pytest.raises(ValueError, match="16 bytes"):
             beats.beat(name)
-    for k in range(12):
+    most = 3 + 2 * MOST_CAMERAS
+    for k in range(most):
         beats.beat(f"{k}")
-    with pytest.raises(ValueError, match="more than 12"):
+    with pytest.raises(ValueError, match=f"more than {most}"):
         beats.beat("one more")
     beats.close()
 
@@ -97,6 +98,18 @@ def test_the_account_always_adds_up(steps: list[str]) -> None:
         ends = account.ok + account.late + account.dropped + account.failed
         assert captured == account.captured == ends + account.lost
         assert (captured > published) == ("work" in names(beats))
+    beats.close()
+
+
+def test_the_frames_of_several_cameras_add_up() -> None:
+    beats = Heartbeats.create()
+    beats.captured(2, camera=1)
+    beats.captured(5, camera=2)
+    beats.captured(3, camera=1)
+    assert beats.account().captured == 8
+    limits = HealthConfig(limits={"capture": Limits(warn_ms=7, fatal_ms=8)})
+    assert limits.limits_of("capture 2").warn_ms == limits.limits_of("capture").warn_ms == 7
+    assert limits.limits_of("first 16") == HealthConfig().limits_of("first")
     beats.close()
 
 

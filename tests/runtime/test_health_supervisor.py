@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from rille.bundle import install, load_bundle, roll_back
+from rille.recording.read import open_recording
 
 Run = Callable[..., "subprocess.Popen[str]"]
 
@@ -76,9 +77,9 @@ def state(out: Path) -> dict[str, Any]:
     return table
 
 
-def results(out: Path, part: int) -> list[dict[str, Any]]:
+def results(out: Path, part: int, camera: str = "") -> list[dict[str, Any]]:
     """Return the frames' records of a part; the last line must be whole too."""
-    path = out / f"part-{part:03d}" / "results.jsonl"
+    path = out / f"part-{part:03d}" / camera / "results.jsonl"
     text = path.read_text() if path.exists() else ""
     assert not text or text.endswith("\n")
     records = [json.loads(line) for line in text.splitlines()]
@@ -139,6 +140,51 @@ def test_killed_stopped_and_ended(tmp_path: Path, start: Run) -> None:
     assert hung["ended"].startswith("killed: ") and "silent for 1." in hung["ended"]
     assert events(out).count("CHILD_RESTARTED") == 2 and "HEARTBEAT_LATE" in events(out)
     assert ended["lost"] == 0 and (out / "part-002" / "summary.json").is_file()
+
+
+def test_two_cameras_killed_and_started_again(tmp_path: Path, camera: str) -> None:
+    """Each camera's frames are in its folder in each part; the account is of both."""
+    out = tmp_path / "out"
+    for name in ("front", "rear"):
+        (tmp_path / f"{name}.toml").write_text(f'[source]\nuri = "{camera}"\n')
+    words = ["--out", str(out), "--set", "output.video=false", "--set", "output.report=false"]
+    files = [str(tmp_path / f"{name}.toml") for name in ("front", "rear")]
+    command = [sys.executable, "-m", "rille", "run", "--supervised", *files, *words]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def both(part: int) -> list[int]:
+        return [len(results(out, part, name)) for name in ("front", "rear")]
+
+    try:
+        until(lambda: min(both(0)) >= 5)
+        os.kill(state(out)["child_pid"], signal.SIGKILL)
+        until(lambda: min(both(1)) >= 5)
+    finally:
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 0 and "Traceback" not in said, said
+    first, second = state(out)["parts"]
+    assert second["captured"] == sum(both(1)) and second["lost"] == 0
+    assert 0 <= sum(both(0)) - (first["captured"] - first["lost"]) <= 2
+
+
+def test_a_recording_that_is_killed_goes_on_in_a_new_file(tmp_path: Path, camera: str) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "rille", "record", "--supervised", "--source", camera]
+    lean = ["--set", "output.video=false", "--set", "output.report=false", "--jpeg", "90"]
+    run = subprocess.Popen([*command, "--out", str(out), *lean], stderr=subprocess.DEVNULL)
+    try:
+        until(serving(out, 0, 30))  # what is younger than a second may be lost
+        os.kill(state(out)["child_pid"], signal.SIGKILL)
+        until(serving(out, 1, 5))
+    finally:
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=60)
+    assert run.returncode == 0
+    frames = [
+        sum(1 for _ in open_recording(out / f"part-00{k}" / "run.mcap").frames()) for k in (0, 1)
+    ]
+    assert frames[1] == len(results(out, 1)) and frames[0] > 0
 
 
 def test_a_wrong_configuration_is_not_tried_twice(tmp_path: Path, start: Run) -> None:

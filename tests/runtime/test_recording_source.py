@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rille.recording.foxglove import descriptor_set, pack
 from rille.recording.messages import encode_image
 from rille.result import State
 from rille.sources import open_source
+from rille.vehicle import Vehicle
 
 
 @pytest.fixture
@@ -39,6 +41,17 @@ def test_frames_keep_indices_names_and_stamps(run: Path) -> None:
     assert abs(frames[0].captured_ns - time.monotonic_ns()) < 60e9
     with open_source(f"mcap://{run}?limit=2") as source:
         assert len(list(source)) == 2
+
+
+def test_frames_carry_what_the_vehicle_knew(tmp_path: Path) -> None:
+    first, knew = worked(0), Vehicle(sun_azimuth_deg=12.5, exposure_ms=3.0, pose={"x_m": 1.5})
+    assert first.frame is not None
+    told = replace(first, frame=replace(first.frame, vehicle=knew))
+    path = record(tmp_path / "run.mcap", [told, worked(1)])
+    with open_source(f"mcap://{path}") as source:
+        assert [frame.vehicle for frame in source] == [knew, None]
+    with open_source(f"mcap://{path}?vehicle=0") as source:
+        assert [frame.vehicle for frame in source] == [None, None]
 
 
 def test_as_it_was_recorded_but_faster(run: Path) -> None:

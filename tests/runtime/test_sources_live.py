@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from rille.pipeline import Pipeline
 from rille.sources import Source, open_source
 from rille.sources.live import LiveSource
 from rille.uri import split_uri
+from rille.vehicle import Vehicle
 
 Server = Callable[..., tuple[subprocess.Popen[str], int]]
 
@@ -298,7 +300,10 @@ def test_the_commands_of_the_vendors_programs() -> None:
 
 def test_messages_survive_the_way_and_nothing_else_is_one() -> None:
     head = Header(FRAME, 2, 3, 3, 18, 7, 123, None)
-    assert unpack(head.pack()) == head
+    assert unpack(head.pack()) == head and head.vehicle is None
+    light = replace(head, exposure_ms=4.5, gain_db=-6.0)
+    assert unpack(light.pack()).vehicle == Vehicle(exposure_ms=4.5, gain_db=-6.0)
+    assert replace(head, exposure_ms=-1.0).vehicle is None  # of another program's making
     for spoilt in (
         b"x" + head.pack()[1:],
         Header(FRAME, 2, 3, 3, 17, 7, 123, 5).pack(),

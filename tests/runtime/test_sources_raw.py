@@ -24,6 +24,7 @@ from rille.errors import ConfigError, FrameDecodeError, SourceError
 from rille.frame import Frame
 from rille.pipeline import Pipeline
 from rille.sources import Source, open_source
+from rille.vehicle import Vehicle
 
 DOUBLES = Path(__file__).parent.parent / "doubles"
 HEIGHT, WIDTH = 48, 64
@@ -349,11 +350,14 @@ def test_picamera2_with_a_double_in_its_place(monkeypatch: pytest.MonkeyPatch) -
         assert frames[0].pixels.shape == (48, 64, 3)
         assert frames[0].pixels[0, 0, :2].tolist() == [200, 100]
         assert all(f.source_ns == int(f.pixels[0, 0, 2]) * 1_000_000 for f in frames)
+        assert all(f.vehicle == Vehicle(exposure_ms=4.0, gain_db=20.0) for f in frames)
         end = time.monotonic() + 10
         while not any("has timed out" in e.text for e in camera.events):
             camera.read(0.05)
             assert time.monotonic() < end
         whole(camera, 2)
+    with open_source("picamera2://0?size=64x48&fps=100&vehicle=0") as camera:
+        assert whole(camera, 1)[0].vehicle is None
     expected = pytest.raises(SourceError, match="no such camera, or it is in use")
     with open_source("picamera2://7?connect_s=3") as camera, expected:
         while True:

@@ -38,10 +38,10 @@ def float32() -> None:
 
 @pytest.fixture(scope="session")
 def mobilenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of MobileNetV2, in the form that Keras writes."""
+    """Random weights of MobileNet, in the form that Keras writes."""
     keras.utils.set_random_seed(3)
-    base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
-    file = tmp_path_factory.mktemp("weights") / "mobilenet_v2_no_top.weights.h5"
+    base = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(32, 32, 3))
+    file = tmp_path_factory.mktemp("weights") / "mobilenet_no_top.weights.h5"
     base.save_weights(file)
     return file
 
@@ -225,7 +225,7 @@ def test_two_phases_leave_a_full_record(
     for part in (record["history"], record["validation"], record["contract"]["provenance"]):
         assert set(part["phases"]) >= {"head_alone", "fine_tuned", "kept", "collapsed"}
     backbone = record["contract"]["provenance"]["backbone"]
-    assert backbone["file"] == "mobilenet_v2_no_top.weights.h5" and len(backbone["sha256"]) == 64
+    assert backbone["file"] == "mobilenet_no_top.weights.h5" and len(backbone["sha256"]) == 64
     assert not (tmp_path / "run" / "resume").exists()
     assert "fine-tuning, batch normalisation fixed" in capsys.readouterr().err
 
@@ -272,10 +272,10 @@ def test_random_weights_are_said(
 ) -> None:
     recipe = read_recipe(str(tiny_application), ["fit.head_epochs=0", "fit.epochs=1"])
     record = two_phase_run(recipe, msl_set, tmp_path / "run", None)
-    assert "no --weights: MobileNetV2 starts from random weights" in capsys.readouterr().err
+    assert "no --weights: MobileNet starts from random weights" in capsys.readouterr().err
     assert record["contract"]["provenance"]["backbone"] is None
     assert "phases" not in record["history"]
-    with pytest.raises(ConfigError, match="no such file; --weights names one for MobileNetV2"):
+    with pytest.raises(ConfigError, match="no such file; --weights names one for MobileNet"):
         train(recipe, msl_set, tmp_path / "other", tmp_path / "absent.h5")
 
 

@@ -22,7 +22,7 @@ from rille_train.trials.cross_validation import cross_validate
 WITHIN = '{op="gray"},{op="resize",width=32,height=32},{op="clahe"}'
 SMALL = ["fit.head_epochs=1", "fit.epochs=1", "fit.batch=8", "fit.precision=float32"]
 MOBILE = [
-    "model.base=MobileNetV2",
+    "model.base=MobileNet",
     f'preprocess=[{WITHIN},{{op="normalize",mean=[127.5],std=[127.5]}}]',
     *SMALL,
 ]
@@ -112,7 +112,7 @@ def test_both_new_kinds_become_bundles(change_scenes: Path, yolo_set: Path, tmp_
     from rille_export.assemble import ExportOptions, export
 
     said: list[str] = []
-    options = ExportOptions(calibration_images=8, force=True)
+    options = ExportOptions(calibration_images=8, force=True, tune_steps=0)
     train(read_recipe("lunar-scene", MOBILE), change_scenes, tmp_path / "scene")
     bundle, _ = export(tmp_path / "scene", change_scenes, tmp_path / "a", options, said.append)
     assert bundle.manifest.provenance["phases"]["kept"] in ("head", "tune")

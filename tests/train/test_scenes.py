@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,6 @@ from rille_train.recipe import AugmentRecipe, Recipe, read_recipe
 from rille_train.trials import Material
 from rille_train.trials.cross_validation import cross_validate
 
-ROOT = Path(__file__).resolve().parents[2]
 CATEGORIES = ("objects", "artifact", "boulder", "crater", "rock", "rocky region", "rover path")
 PLACES = {"rock": (10, 10), "crater": (60, 20), "artifact": (20, 60), "rover path": (65, 65)}
 COLOURS = {
@@ -208,28 +205,18 @@ def test_a_fold_is_a_data_set(scenes: Path) -> None:
         find_leaks(tiny("moon-scene", "data.allow_leaks=false"), [whole])
 
 
-def run(verb: str, *words: object) -> str:
-    code = f"import sys; from rille_{verb}.cli import main; sys.exit(main(sys.argv[1:]))"
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("runtime", "train", "export"))
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        env={**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.slow
-def test_masks_from_recipe_to_bundle(scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_masks_from_recipe_to_bundle(
+    rille: Callable[..., int], scenes: Path, tmp_path: Path
+) -> None:
     """Two kinds of data set at once; the bundle loads and answers with the recipe's labels."""
     result = train(tiny_rocks(), scenes, tmp_path / "run", extra=[scenes])
     assert set(result.detail["per_class"]) == {"stone", "crater", "artifact", "track"}
     record = json.loads((tmp_path / "run" / "contract.json").read_text())
     assert record["provenance"]["extra"][0]["images"] == 18
-    run("export", tmp_path / "run", "--data", scenes, "--out", tmp_path / "b", "--force")
+    words = ["--data", scenes, "--out", tmp_path / "b", "--force"]
+    assert rille("export", tmp_path / "run", *words) == 0
     bundle = load_bundle(tmp_path / "b")
     assert bundle.manifest.label_names == ["stone", "crater", "artifact", "track"]
     assert bundle.manifest.variants["tflite-int8"].outputs["classes"].tensor.shape == (1, 48, 48, 5)
@@ -237,16 +224,17 @@ def test_masks_from_recipe_to_bundle(scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_labels_by_cross_validation_and_to_a_bundle(scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_labels_by_cross_validation_and_to_a_bundle(
+    rille: Callable[..., int], scenes: Path, tmp_path: Path
+) -> None:
     recipe = smaller(tiny("moon-scene", "fit.head_epochs=1"))
     table = cross_validate(recipe, Material(scenes), tmp_path / "folds", count=2)
     assert len(table["folds"]) == 2 and sum(row["images"] for row in table["folds"]) == 24
     assert 0 <= table["pooled"]["macro_ap"] <= 1
     # Finished folds are kept.
     assert cross_validate(recipe, Material(scenes), tmp_path / "folds", count=2) == table
-    run(
-        "export", tmp_path / "folds" / "fold-01", "--data", scenes, "--out", tmp_path / "b",
-        "--force",
-    )  # fmt: skip
+    words = ["--data", scenes, "--out", tmp_path / "b", "--force", "--tune", 0]
+    assert rille("export", tmp_path / "folds" / "fold-01", *words) == 0
     manifest = load_bundle(tmp_path / "b").manifest
     assert manifest.task == "multilabel" and len(manifest.decision.label_thresholds) == 4

@@ -173,6 +173,8 @@ def run_phase(
         # XLA pays on JAX; TensorFlow on a CPU runs these networks faster without.
         jit_compile=keras.backend.backend() == "jax",
     )
+    # Left to the first step, its variables are made inside the traced graph, which takes longer.
+    model.optimizer.build(model.trainable_variables)
     checkpoint = Checkpoint(folder)
     start = max(phase.first, checkpoint.resume(model))
     recipe = batches.recipe

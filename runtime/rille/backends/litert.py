@@ -42,6 +42,8 @@ class LiteRtBackend:
 
     exact = False
     """Whether every machine gives the same bits; preprocessing then sees to that as well."""
+    rebuilds_aside = True
+    """Whether a second one may be built beside it, in another thread, to take its place."""
 
     def __init__(self, model: bytes, variant: Variant, threads: int) -> None:
         if threads < 1:
@@ -50,9 +52,9 @@ class LiteRtBackend:
         self.name, interpreter = _construct(model, threads, self.exact)
         try:
             interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as wrong:
+            inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        except (RuntimeError, ValueError) as wrong:  # also a tensor's name that is no text
             raise ManifestError(f"{variant.file}: the network cannot be set up ({wrong})") from None
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if len(inputs) != 1:
             raise ManifestError(f"{variant.file}: takes {len(inputs)} inputs, one is supported")
         _agree(f"{variant.file}: input", variant.input, inputs[0])
@@ -89,6 +91,7 @@ class ExactLiteRtBackend(LiteRtBackend):
     """
 
     exact = True
+    rebuilds_aside = False  # works on the bundle's own bytes, and golden images take it seconds
 
 
 def _construct(model: bytes, threads: int, exact: bool) -> tuple[str, Any]:

@@ -40,6 +40,8 @@ class OnnxRuntimeBackend:
         ManifestError: the bytes are no network, or not the one described.
     """
 
+    rebuilds_aside = True
+
     def __init__(self, model: bytes, variant: Variant, threads: int) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")

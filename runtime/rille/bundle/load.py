@@ -43,6 +43,7 @@ class Bundle:
         files: name -> verified bytes.
         text: the bytes of `manifest.json`.
         signature: those of `manifest.sig`, unchecked unless keys were asked for; None without.
+        trusted: the public keys, one of which signed it; empty where none was asked for.
     """
 
     manifest: Manifest
@@ -51,6 +52,7 @@ class Bundle:
     files: Mapping[str, bytes] = field(repr=False)
     text: bytes = field(default=b"", repr=False)
     signature: bytes | None = field(default=None, repr=False)
+    trusted: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -124,16 +126,16 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
         DigestError: a file is missing, has another size or another digest.
     """
     path = Path(reference)
-    if not path.exists() and str(reference) in shipped_bundles():
+    if not _exists(path) and str(reference) in shipped_bundles():
         path = _SHIPPED / str(reference)
-    if (path / SLOTS).is_file():
-        return load_slot(path, read_slots(path).current, trusted)
-    if not path.exists():
+    if not _exists(path):
         known = shipped_bundles()
         raise BundleError(
             f"{reference}: no such bundle{nearest(str(reference), known)} "
             f"(a folder, a .zip, or one that comes with rille: {', '.join(known) or 'none'})"
         )
+    if (path / SLOTS).is_file():
+        return load_slot(path, read_slots(path).current, trusted)
     if path.is_dir():
         return _verified(str(path), lambda name, limit: _read_file(path / name, limit), trusted)
     try:
@@ -144,6 +146,13 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     except _UNSOUND as wrong:
         reason = str(wrong) or "it ends too early"
         raise BundleError(f"{path}: neither a bundle folder nor a sound zip ({reason})") from None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no name that a file could have
+        return False
 
 
 def load_slot(site: Path, slot: str, trusted: Sequence[str] = ()) -> Bundle:
@@ -196,7 +205,8 @@ def _verified(
                 "damaged or tampered with; fetch the bundle again"
             )
         files[name] = data
-    return Bundle(manifest, hashlib.sha256(text).hexdigest(), where, files, text, signature)
+    digest = hashlib.sha256(text).hexdigest()
+    return Bundle(manifest, digest, where, files, text, signature, tuple(trusted))
 
 
 def _read_file(path: Path, limit: int) -> bytes | None:

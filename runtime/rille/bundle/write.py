@@ -15,6 +15,7 @@ from rille.bundle.load import MANIFEST, Bundle, load_bundle
 from rille.bundle.manifest import FileEntry, Manifest
 from rille.bundle.sign import SIGNATURE, signed
 from rille.errors import SinkError
+from rille.files import exchange, sync_folder
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
@@ -71,7 +72,9 @@ def _write(folder: Path, members: Mapping[str, bytes]) -> Bundle:
                 os.fsync(file.fileno())
         load_bundle(fresh)
         fresh.chmod(0o755)
+        sync_folder(fresh)
         _swap(fresh, folder)
+        sync_folder(folder.parent)
     except OSError as wrong:
         raise SinkError(f"{folder}: cannot be written ({wrong.strerror})") from None
     finally:
@@ -96,7 +99,10 @@ def pack(bundle: Bundle, path: Path) -> None:
             for name in sorted(members):
                 # A fixed date: the zip shall depend on nothing but the bundle.
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), members[name])
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as wrong:
         raise SinkError(f"{path}: cannot be written ({wrong.strerror})") from None
     finally:
@@ -132,9 +138,14 @@ def file_entries(files: Mapping[str, bytes]) -> dict[str, FileEntry]:
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`, an earlier one aside first, and back on failure."""
+    """Put `fresh` in the place of `folder`; an earlier one is then in its place, or gone.
+
+    Where two names cannot be exchanged in one step, whoever looks in between finds no folder.
+    """
     if not folder.exists():
         fresh.rename(folder)
+        return
+    if exchange(fresh, folder):
         return
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     folder.rename(aside)

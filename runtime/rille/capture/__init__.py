@@ -24,7 +24,7 @@ MODULES = {
 """Scheme -> module. No other scheme is opened."""
 VEHICLE = ("vehicle", "vehicle_peer", "max_age_s")
 """Options of every source; see `rille.sources.feed`."""
-WATCHED = ("fps", "connect_s", "stall_s", *VEHICLE)
+WATCHED = ("fps", "connect_s", "stall_s", "barcode", *VEHICLE)
 """Options of every live source; see `rille.sources.live`."""
 
 

@@ -8,7 +8,8 @@ a double in its place. `libcamera://` does the same through a program. Options: 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from rille.capture import WATCHED
 from rille.capture.shot import Shot
 from rille.capture.tools import sensor_of
 from rille.errors import SourceError
+from rille.vehicle import Vehicle
 
 if TYPE_CHECKING:
     from rille.uri import SourceUri
@@ -62,11 +64,27 @@ def read(uri: SourceUri) -> Iterator[Shot]:
             request = camera.capture_request()
             try:
                 pixels = np.array(request.make_array("main"), np.uint8)
-                stamp = request.get_metadata().get("SensorTimestamp")
+                told = request.get_metadata()
             finally:
                 request.release()  # the buffer goes back to the camera
-            yield Shot(pixels, stamp)
+            yield Shot(pixels, told.get("SensorTimestamp"), vehicle=_light(told))
     except RuntimeError as wrong:
         raise SourceError(f"{uri.shown}: {str(wrong)[:160]}") from None
     finally:
         camera.close()
+
+
+def _light(told: Mapping[str, Any]) -> Vehicle | None:
+    """Return exposure and gain from libcamera's controls; None where they are missing or absurd.
+
+    ExposureTime is in microseconds; AnalogueGain and DigitalGain are factors.
+    """
+    micros, analogue = told.get("ExposureTime"), told.get("AnalogueGain")
+    gain = None if analogue is None else analogue * told.get("DigitalGain", 1.0)
+    try:
+        return Vehicle(
+            exposure_ms=None if micros is None else micros / 1000,
+            gain_db=None if not gain or gain < 0 else 20 * math.log10(gain),
+        )
+    except ValueError:
+        return None

@@ -23,6 +23,7 @@ from rille.capture.wire import DAMAGED, FRAME, TROUBLE, Header
 from rille.errors import RilleError
 from rille.slot import LatestSlot
 from rille.uri import SourceUri, split_uri
+from rille.vehicle import Vehicle
 
 Reader = Callable[[SourceUri], Iterator[Shot]]
 Message = tuple[Header, bytes]
@@ -75,10 +76,20 @@ def _message(shot: Shot, number: int) -> Message:
         return Header(DAMAGED, size=len(body), number=number, captured_ns=captured), body
     height, width = shot.pixels.shape[:2]
     channels = 1 if shot.pixels.ndim == 2 else shot.pixels.shape[2]
-    return (
-        Header(FRAME, height, width, channels, shot.pixels.size, number, captured, shot.source_ns),
-        shot.pixels.tobytes(),
+    told = shot.vehicle or Vehicle()
+    header = Header(
+        FRAME,
+        height,
+        width,
+        channels,
+        size=shot.pixels.size,
+        number=number,
+        captured_ns=captured,
+        source_ns=shot.source_ns,
+        exposure_ms=told.exposure_ms,
+        gain_db=told.gain_db,
     )
+    return header, shot.pixels.tobytes()
 
 
 def _send(slot: LatestSlot[Message], damaged: deque[Message], out: BinaryIO) -> None:

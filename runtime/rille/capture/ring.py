@@ -148,6 +148,10 @@ class ShmWriter(Closing):
             self._memory, at, sequence + 1, self._count, captured, source,
             pixels.shape[0], pixels.shape[1], channels, zlib.crc32(flat.data),
         )  # fmt: skip
+        self._publish(at, sequence)
+
+    def _publish(self, at: int, sequence: int) -> None:
+        """Let readers see the slot that begins at a byte of the ring, now that it is filled."""
         _COUNT.pack_into(self._memory, at, sequence + 2)
         self._count += 1
         _COUNT.pack_into(self._memory, _COUNT_AT, self._count)

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rille.vehicle import Vehicle
+
 MOST_MISSED = 1000
 """A count of frames that jumps by more is not believed."""
 
@@ -24,6 +26,7 @@ class Shot:
             moment at which it is given.
         missed: frames right before it that are known to have been taken and never got here.
         fault: what is wrong with a damaged one.
+        vehicle: exposure and gain, where the camera tells them with the frame.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -31,3 +34,4 @@ class Shot:
     captured_ns: int | None = None
     missed: int = 0
     fault: str = ""
+    vehicle: Vehicle | None = None

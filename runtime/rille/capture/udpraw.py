@@ -118,7 +118,8 @@ def _frames(heard: socket.socket, assembler: Assembler, uri: SourceUri) -> Itera
         yield from assembler.put(memoryview(datagram)[:count])
         if assembler.refused == refused:
             peer_ns = now  # one who sends other things does not keep the place
-        elif assembler.wrong_shape:
+        elif assembler.wrong_shape and now - peer_ns > _QUIET_S * 1e9:
+            # One spoilt head among good ones is no reason to hang up.
             width, height = uri.size(_SIZE)
             raise SourceError(
                 f"{uri.shown}: frames of {assembler.wrong_shape} come, asked for are "

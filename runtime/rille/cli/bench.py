@@ -1,76 +1,107 @@
-"""`rille bench`: closed-loop latency on this machine, beside its floor."""
+"""`rille bench`: what this machine makes of a pipeline, in figures that a sceptic can check."""
 
 from __future__ import annotations
 
-import argparse
 import json
+import shlex
 import sys
-from pathlib import Path
+from typing import Any
 
-from rille.bench import BenchResult, run_bench
+from rille.bench import (
+    Bench,
+    BenchRecord,
+    check_same,
+    look_at_machine,
+    read_baseline,
+    read_moment,
+    start_cold,
+    write_bench,
+)
+from rille.bench.words import text_of, verdict
+from rille.bench.write import check_folder
 from rille.bundle import load_bundle
-from rille.config import NETWORKS
+from rille.cli.bench_options import BenchOptions, read_bench_options
+from rille.cli.bench_predict import predict
 from rille.files import write_whole
-from rille.uri import SourceUri
 
 
 def main(arguments: list[str]) -> int:
     """Run `rille bench`; see `rille bench --help`."""
-    parser = argparse.ArgumentParser(
-        prog="rille bench",
-        description="Measure the pipeline over pre-loaded frames, the next as soon as the last is "
-        "done, interleaved with the floor: resize, set_tensor, invoke and get_tensor alone.",
-    )
-    parser.add_argument("--classify", default="mars-msl24", metavar="BUNDLE")
-    parser.add_argument("--segment", default="moon-craters", metavar="BUNDLE")
-    parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--warmup", type=int, default=50)
-    parser.add_argument("--size", default="640x480", metavar="WxH", help="size of the frames")
-    parser.add_argument("--threads", type=int, help="for one inference (default: as measured)")
-    parser.add_argument(
-        "--networks", choices=sorted(NETWORKS), default="auto", help="one after the other or not"
-    )
-    parser.add_argument("--budget-ms", type=float, default=100.0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
-    options = parser.parse_args(arguments)
-    threads = 1 if options.threads is None else options.threads
-    if min(options.frames, threads) < 1 or options.warmup < 0:
-        parser.error("--frames and --threads must be at least 1, --warmup at least 0")
-    width, height = SourceUri("--size", "", "", {"size": options.size}).size((640, 480))
-    result = run_bench(
+    options = read_bench_options(arguments)
+    if options.predict:
+        return predict(options)
+    if options.out is not None:
+        check_folder(options.out)
+    baseline = None if options.baseline is None else read_baseline(options.baseline)
+    with _open(options, baseline) as bench:
+        record = _measure(bench, options, baseline, shlex.join(["rille", "bench", *arguments]))
+    print(text_of(record))
+    if options.json is not None:
+        write_whole(options.json, json.dumps(record.to_json(), indent=1) + "\n")
+    if options.out is not None:
+        write_bench(options.out, record)
+        print(f"bench.json, bench.md and bench.html are in {options.out}", file=sys.stderr)
+    if record.closed.misses:
+        print(
+            f"note: {record.closed.misses} frames missed {options.budget_ms:g} ms", file=sys.stderr
+        )
+    if record.slower:
+        print(f"rille bench: {verdict(record)}", file=sys.stderr)
+    return 1 if record.slower else 0
+
+
+def _open(options: BenchOptions, baseline: dict[str, Any] | None) -> Bench:
+    """Load everything; where nothing else is asked for, cores are shared as in the baseline."""
+    threads, parallel = options.threads, options.parallel
+    if baseline is not None and threads is None and parallel is None:
+        before = baseline["identity"]
+        if isinstance(before.get("threads"), int) and isinstance(before.get("parallel"), bool):
+            threads, parallel = min(max(before["threads"], 1), 64), before["parallel"]
+    return Bench(
         classify=load_bundle(options.classify) if options.classify else None,
         segment=load_bundle(options.segment) if options.segment else None,
-        frames=options.frames,
-        warmup=options.warmup,
-        width=width,
-        height=height,
-        threads=options.threads,
-        parallel=NETWORKS[options.networks],
+        width=options.size[0],
+        height=options.size[1],
+        threads=threads,
+        parallel=parallel,
         frame_ms=options.budget_ms,
     )
-    print(table(result))
-    if options.json is not None:
-        write_whole(options.json, json.dumps(result.to_json(), indent=1) + "\n")
-    if result.misses:
-        print(f"note: {result.misses} frames missed {options.budget_ms:g} ms", file=sys.stderr)
-    return 0
 
 
-def table(result: BenchResult) -> str:
-    """Return the figures as lines of text."""
-    lines = [f"{'milliseconds':24s} {'n':>6s} {'p50':>8s} {'p95':>8s} {'p99':>8s} {'max':>8s}"]
-    for name, figures in result.rows().items():
-        cells = [figures[key] for key in ("p50", "p95", "p99", "max")]
-        shown = " ".join("       -" if c is None else f"{c:8.3f}" for c in cells)
-        lines.append(f"{name:24s} {figures['n']:6d} {shown}")
-    low, high = result.p50_interval
-    lines += [
-        f"pipeline / floor         {what}: {ratio:.3f}" for what, ratio in result.ratios().items()
-    ]
-    lines += [
-        f"pipeline p50 {low:.3f} to {high:.3f} ms with 95 % confidence; "
-        f"{1000 * len(result.pipeline) / sum(result.pipeline):.1f} frames/s, one at a time",
-        f"{result.machine}; load {result.load_before:.1f} before, {result.load_after:.1f} after"
-        + ("; short run" if result.short else ""),
-    ]
-    return "\n".join(lines)
+def _measure(
+    bench: Bench, options: BenchOptions, baseline: dict[str, Any] | None, command: str
+) -> BenchRecord:
+    where = str(options.baseline)
+    if baseline is not None:
+        check_same(bench.identity, baseline, where)
+    before = read_moment()
+    compared = baseline is not None or options.out is not None
+    closed = bench.closed(options.frames, options.warmup, compared=compared)
+    opened = None if options.fps is None else bench.open(options.fps, options.frames)
+    soak = None if options.soak_min is None else bench.soak(options.soak_min)
+    changes = [] if baseline is None else bench.compare(baseline, where)
+    repeats = bench.verify()
+    plan = bench.pipeline.plan
+    cold = start_cold(
+        classify=options.classify,
+        segment=options.segment,
+        threads=plan.threads,
+        parallel=plan.parallel,
+        size=options.size,
+        times=options.cold,
+    )
+    return BenchRecord(
+        command=command,
+        machine=look_at_machine(),
+        before=before,
+        after=read_moment(),
+        identity=bench.identity,
+        closed=closed,
+        stages=bench.blocks.to_json(),
+        repeats=repeats,
+        open=opened,
+        cold=cold,
+        soak=soak,
+        baseline=where if baseline is not None else "",
+        changes=changes,
+    )

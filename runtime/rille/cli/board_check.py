@@ -17,6 +17,8 @@ _TOOLS = {
 }
 """Word in a board's name -> scheme of its cameras, the program that they need, its package."""
 _NEAR_C = 5.0
+_JETPACKS = {"R36": "6", "R38": "7"}
+"""Release of NVIDIA's system -> JetPack, as docker/jetson.Dockerfile knows it."""
 
 
 def strain_facts(strain: Strain) -> list[tuple[str, str]]:
@@ -68,3 +70,13 @@ def missing_tools(board: Board) -> list[str]:
         for scheme, tool, package in tools
         if word in board.model and scheme not in board.tools
     ]
+
+
+def container_facts(board: Board) -> list[tuple[str, str]]:
+    """Return a row on the container that fits this board's system; none where any does."""
+    jetpack = _JETPACKS.get(board.jetpack.partition(".")[0])
+    if jetpack is not None:
+        return [("container", f"docker/jetson.Dockerfile --build-arg JETPACK={jetpack}")]
+    if "Raspberry Pi" in board.model:
+        return [("container", "docker/raspberrypi.Dockerfile")]
+    return []

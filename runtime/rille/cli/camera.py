@@ -11,7 +11,7 @@ from pathlib import Path
 import rille
 from rille.cli.facts import run_facts, versions
 from rille.cli.outputs import add_sinks, sink_notes
-from rille.cli.reload import find_bundle, load_network
+from rille.cli.reload import find_sound, load_network
 from rille.config import NETWORKS, RunConfig
 from rille.errors import RilleError, SinkError, SourceError
 from rille.events import EventLog
@@ -20,6 +20,7 @@ from rille.health.beats import Heartbeats
 from rille.pipeline import Pipeline
 from rille.plan import plan_for
 from rille.report import RunRecord, write_report
+from rille.result import State
 from rille.sinks.fan import SinkFan
 from rille.sources import open_source
 from rille.sources.follow import SourceFollower
@@ -34,6 +35,8 @@ _FILES = (
     "run.toml",
     "summary.json",
 )
+_SHOWN = ("BUNDLE_FELL_BACK", "WEIGHTS_FLIPPED", "WEIGHTS_LOST")
+"""Events that people are told of at the end."""
 
 
 class Camera:
@@ -44,6 +47,7 @@ class Camera:
         stack: closes it all.
         beats: a supervisor's memory, or one that nobody reads.
         name: which camera it is, where there are several; else "".
+        number: the same as a number from 1; 0 where there is one camera.
         recording: URI of one more sink, which the run cannot do without; empty for none.
 
     Attributes:
@@ -61,6 +65,7 @@ class Camera:
         stack: contextlib.ExitStack,
         beats: Heartbeats,
         name: str = "",
+        number: int = 0,
         recording: str = "",
     ) -> None:
         self.config, self._name = config, name
@@ -96,7 +101,7 @@ class Camera:
         )
         self._follower = SourceFollower(source, self._events)
         self._plain = source
-        self.source = WatchedSource(source, beats)
+        self.source = WatchedSource(source, beats, number)
 
     @property
     def _label(self) -> str:
@@ -110,6 +115,7 @@ class Camera:
 
     def start(self) -> None:
         """Say that the run begins."""
+        before = list(self._events.recent)
         self._events.emit(
             "RUN_STARTED",
             f"rille {rille.__version__}: {self._plain.describe()}",
@@ -118,14 +124,20 @@ class Camera:
             version=rille.__version__,
         )
         self._follower.start()
+        for event in before:  # no sink was there to hear of it
+            if event.id == "BUNDLE_FELL_BACK":
+                self.fan.event(event)
 
     def end(self) -> None:
         """Say that the run is over, and complete what is written; never raises a `RilleError`."""
         self._follower.close()
+        totals = self.pipeline.stats.totals
         self._events.emit(
             "RUN_ENDED",
-            str(self.pipeline.stats.totals) + (f"; {self.problem}" if self.problem else ""),
+            str(totals) + (f"; {self.problem}" if self.problem else ""),
             error=str(self.problem or ""),
+            captured=totals.captured,
+            **{state.value: getattr(totals, state.value) for state in State},
         )
         for complete in (self.fan.close, self._complete):
             try:
@@ -159,6 +171,7 @@ class Camera:
             "source_events": [asdict(event) for event in source.events],
             "golden_checks": watch.checks,
             "rebuilt": [asdict(rebuild) for rebuild in watch.rebuilds],
+            "radiation": pipeline.worker.upkeep.to_json(),
             "events": dict(self._events.counts),
             "sinks": {name: counts.to_json() for name, counts in self.fan.counts().items()},
         }
@@ -202,6 +215,9 @@ class Camera:
                 f"its answers to the last {rebuild.suspect} before that ({rebuild.reason})",
                 file=sys.stderr,
             )
+        for told in self._events.recent:
+            if told.id in _SHOWN:
+                print(f"note: {told.text}", file=sys.stderr)
         for note in sink_notes(self.fan, self._events):
             print(f"note: {note}", file=sys.stderr)
         found = [name for name in _FILES if (self._folder / name).is_file()]
@@ -227,7 +243,10 @@ def build_pipeline(
 ) -> Pipeline:
     """Load the networks that a configuration names; see `Pipeline`."""
     stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
-    bundles = {name: find_bundle(config, stage) for name, stage in stages.items() if stage.bundle}
+    bundles, fallen = {}, {}
+    for name, stage in stages.items():
+        if stage.bundle:
+            bundles[name], fallen[name] = find_sound(config, stage)
     plan = plan_for(
         bundles,
         backend=config.engine.backend,
@@ -238,13 +257,24 @@ def build_pipeline(
         name: load_network(config, stages[name], bundle, plan.threads)
         for name, bundle in bundles.items()
     }
-    return Pipeline(
+    pipeline = Pipeline(
         classify=networks.get("classify"),
         segment=networks.get("segment"),
         lighter=networks.get("lighter"),
         parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,
+        defences=config.radiation,
         events=events,
         strain=None if strain is None else lambda: strain.reason,
     )
+    for name, why in fallen.items():
+        if why:
+            pipeline.events.emit(
+                "BUNDLE_FELL_BACK",
+                f"{name}: {bundles[name].where} flies, because the bundle that should is damaged "
+                f"({why})",
+                stage=name,
+                digest=bundles[name].digest,
+            )
+    return pipeline

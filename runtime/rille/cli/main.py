@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
@@ -23,6 +24,9 @@ _VERBS = {
     "data": "check a labelled data set: classes, damaged files, leaks between splits",
     "bundle": "look into bundles; verify, sign, pack and install them",
     "engine": "build TensorRT engines of a bundle on this device",
+    "service": "run as a service of systemd: install it, take it away",
+    "hil": "test a device: frames over a link, faults on schedule, a verdict",
+    "seu": "flip bits of a bundle's networks and measure what happens and who notices",
     "doctor": "say what this machine can do, and what to mend",
 }
 _EXTRAS = {
@@ -83,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(verb: str, rest: list[str]) -> Callable[[list[str]], int]:
     if verb in _VERBS:
-        parent = verb == "run" and "--supervised" in rest
-        module = importlib.import_module(f"rille.cli.{'supervise' if parent else verb}")
-        command: Callable[[list[str]], int] = module.main
+        if verb in ("run", "record") and "--supervised" in rest:
+            return partial(importlib.import_module("rille.cli.supervise").main, verb)
+        command: Callable[[list[str]], int] = importlib.import_module(f"rille.cli.{verb}").main
         return command
     points = _points()
     if verb in points:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from rille.bundle import Bundle, load_bundle, read_public_key
+from rille.bundle.restore import load_sound
 from rille.bundle.slots import SLOTS
 from rille.config import RunConfig, StageConfig
 from rille.events import Event
@@ -27,6 +28,15 @@ def find_bundle(config: RunConfig, stage: StageConfig) -> Bundle:
         BundleError: there is none, or it cannot be trusted.
     """
     return load_bundle(stage.bundle, [read_public_key(key) for key in config.trust.keys])
+
+
+def find_sound(config: RunConfig, stage: StageConfig) -> tuple[Bundle, str]:
+    """Return the bundle for a stage to start with; see `rille.bundle.restore.load_sound`.
+
+    Raises:
+        BundleError: there is none, or none that can be trusted.
+    """
+    return load_sound(stage.bundle, [read_public_key(key) for key in config.trust.keys])
 
 
 def load_network(config: RunConfig, stage: StageConfig, bundle: Bundle, threads: int) -> Network:

@@ -21,7 +21,7 @@ from rille.health.beats import Heartbeats
 
 def main(arguments: list[str]) -> int:
     """Run `rille run`; see `rille run --help`."""
-    options = read_run_options(arguments)
+    options = read_run_options("run", arguments)
     if len(options.configs) > 1:
         return run(_several(options))
     return run({"": read_config(options.config, options.settings)})
@@ -57,7 +57,8 @@ def run(configs: Mapping[str, RunConfig], recording: str = "") -> int:
     with contextlib.ExitStack() as stack:
         beats = stack.enter_context(supervision())
         cameras = {
-            name: Camera(config, stack, beats, name, recording) for name, config in configs.items()
+            name: Camera(config, stack, beats, name, number if name else 0, recording)
+            for number, (name, config) in enumerate(configs.items(), 1)
         }
         fleet = Fleet({name: camera.pipeline for name, camera in cameras.items()})
         interrupted = stack.enter_context(_signals(fleet, cameras))

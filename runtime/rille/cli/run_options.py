@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from rille.errors import ConfigError
+from rille.health.beats import MOST_CAMERAS
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
@@ -16,11 +19,13 @@ class RunOptions:
         configs: TOML files, one for each camera; none for the defaults.
         settings: `section.key=value` texts that take precedence over each.
         supervised: whether a parent process is to watch the run.
+        jpeg: quality of recorded frames; None for frames as they are, and where none is recorded.
     """
 
     configs: list[Path]
     settings: list[str]
     supervised: bool
+    jpeg: int | None = None
 
     @property
     def config(self) -> Path | None:
@@ -28,14 +33,15 @@ class RunOptions:
         return self.configs[0] if self.configs else None
 
 
-def read_run_options(arguments: list[str]) -> RunOptions:
-    """Read the words after "rille run"; ends the process where they cannot be understood."""
-    parser = run_parser(
-        "run",
-        "Stream frames through the networks and write results, video and report. Several "
-        "configurations are several cameras in one process, each with its own budget and folder.",
-        several=True,
-    )
+def read_run_options(verb: str, arguments: list[str]) -> RunOptions:
+    """Read the words after "rille run" or "rille record".
+
+    Ends the process where they cannot be understood.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+    parser = _PARSERS[verb]()
     parser.add_argument(
         "--supervised",
         action="store_true",
@@ -43,11 +49,46 @@ def read_run_options(arguments: list[str]) -> RunOptions:
         "systemd; outputs go to DIR/part-000, part-001 and so on",
     )
     options = parser.parse_args(arguments)
-    if len(options.config) > 1 and (options.supervised or options.source is not None):
-        parser.error("--supervised and --source are for one camera; several are given")
+    configs = options.config if isinstance(options.config, list) else [options.config]
+    configs = [path for path in configs if path is not None]
+    if len(configs) > 1 and options.source is not None:
+        parser.error("--source is for one camera; several are given")
+    if len(configs) > MOST_CAMERAS:
+        parser.error(f"{len(configs)} cameras; one process takes {MOST_CAMERAS}")
+    jpeg = getattr(options, "jpeg", None)
+    if jpeg is not None and not 1 <= jpeg <= 100:
+        raise ConfigError(f"--jpeg must be from 1 to 100, not {jpeg}")
     return RunOptions(
-        configs=options.config, settings=settings_of(options), supervised=options.supervised
+        configs=configs, settings=settings_of(options), supervised=options.supervised, jpeg=jpeg
     )
+
+
+def _parser_of_run() -> argparse.ArgumentParser:
+    return run_parser(
+        "run",
+        "Stream frames through the networks and write results, video and report. Several "
+        "configurations are several cameras in one process, each with its own budget and folder.",
+        several=True,
+    )
+
+
+def _parser_of_record() -> argparse.ArgumentParser:
+    parser = run_parser(
+        "record",
+        "The same as rille run, and OUT/run.mcap besides: frames, results, masks, annotations and "
+        "events in one file, which rille replay works on once more, and which Foxglove and Rerun "
+        "open as it is.",
+    )
+    parser.add_argument(
+        "--jpeg",
+        type=int,
+        metavar="QUALITY",
+        help="keep frames as JPEG: about a tenth of the size, but no exact replay",
+    )
+    return parser
+
+
+_PARSERS = {"run": _parser_of_run, "record": _parser_of_record}
 
 
 def run_parser(verb: str, description: str, several: bool = False) -> argparse.ArgumentParser:

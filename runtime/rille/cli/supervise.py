@@ -16,41 +16,59 @@ from rille.health.supervisor import Supervisor
 from rille.schema import build, merge_setting, read_toml
 
 
-def main(arguments: list[str]) -> int:
-    """Run `rille run --supervised`; see `rille run --help`.
+def main(verb: str, arguments: list[str]) -> int:
+    """Run `rille run --supervised` or `rille record --supervised`; see their `--help`.
 
-    Everything but the section `health` and the folder is the run's own to check: where it is wrong,
-    the run ends with exit code 2 and is not started again.
+    Everything but the section `health`, the folder and the limit is the run's own to check: where
+    it is wrong, the run ends with exit code 2 and is not started again.
     """
-    options = read_run_options(arguments)
+    options = read_run_options(verb, arguments)
+    where = str(options.config or "settings:")
     table = read_toml(options.config, ConfigError) if options.config else {}
+    limit = 0
+    for other in options.configs[1:]:
+        own = read_toml(other, ConfigError)
+        if own.get("health", {}) != table.get("health", {}):
+            raise ConfigError(f"{other} health: must say what {where} says: one process is watched")
+        limit = limit or _output(own)[1]
     for setting in options.settings:
         merge_setting(table, setting, ConfigError)
-    where = str(options.config or "settings:")
     health = build(HealthConfig, table.get("health", {}), f"{where} health", ConfigError)
-    output = table.get("output")
-    folder, limit = DEFAULT_FOLDER, 0
-    if isinstance(output, dict):
-        folder, limit = output.get("folder", folder), output.get("limit", limit)
+    folder, own_limit = _output(table)
     if not isinstance(folder, str):
         raise ConfigError(f"{where} output folder must be a text, not {folder!r:.60}")
+    limit = limit or own_limit
+    if limit and len(options.configs) > 1:
+        raise ConfigError(
+            "output limit: leave it out; several supervised cameras run until they are told to end"
+        )
 
     def words(part: Path, account: FrameAccount) -> list[str] | None:
-        return _words(options, part, limit, account.captured)
+        return _words(verb, options, part, limit, account.captured)
 
-    return Supervisor(words, Path(folder), health, os.environ, _say).run()
+    def say(text: str) -> None:
+        print(f"rille {verb}: {text}", file=sys.stderr, flush=True)
+
+    return Supervisor(words, Path(folder), health, os.environ, say).run()
 
 
-def _words(options: RunOptions, part: Path, limit: Any, captured: int) -> list[str] | None:
-    """Return the words after "rille run" for one part; None where the limit was reached."""
+def _output(table: dict[str, Any]) -> tuple[Any, Any]:
+    """Return folder and limit, unchecked."""
+    output = table.get("output")
+    if not isinstance(output, dict):
+        return DEFAULT_FOLDER, 0
+    return output.get("folder", DEFAULT_FOLDER), output.get("limit", 0)
+
+
+def _words(
+    verb: str, options: RunOptions, part: Path, limit: Any, captured: int
+) -> list[str] | None:
+    """Return the words after "rille" for one part; None where the limit was reached."""
     settings = [*options.settings, f"output.folder={json.dumps(str(part))}"]
     if isinstance(limit, int) and limit > 0 and captured:
         if captured >= limit:
             return None
         settings.append(f"output.limit={limit - captured}")
     given = [word for setting in settings for word in ("--set", setting)]
-    return given if options.config is None else [str(options.config), *given]
-
-
-def _say(text: str) -> None:
-    print(f"rille run: {text}", file=sys.stderr, flush=True)
+    quality = ["--jpeg", str(options.jpeg)] if options.jpeg is not None else []
+    return [verb, *(str(path) for path in options.configs), *quality, *given]

@@ -19,10 +19,12 @@ from rille.errors import ConfigError
 VARIABLE = "RILLE_HEARTBEATS"
 """The environment variable that names the memory's file descriptor to a supervised run."""
 
-_MAGIC = 0x72696C6C65_01
+MOST_CAMERAS = 16
+"""In one run: each has a heartbeat until its first frame, and one after it."""
+_MAGIC = 0x72696C6C65_02
 _STATES = ("ok", "late", "dropped", "failed")
 _CAPTURED, _FIRST_STATE, _RUNNING = 1, 2, 6
-_HEADER, _BEAT, _BEATS = 8, 4, 12
+_HEADER, _BEAT, _BEATS = 8, 4, 3 + 2 * MOST_CAMERAS
 """In 64-bit words; a beat: a name of 16 bytes, the time of its last sign, whether one is due."""
 _BYTES = 8 * (_HEADER + _BEAT * _BEATS)
 _NAME_BYTES = 16
@@ -82,6 +84,7 @@ class Heartbeats:
         self._memory = mmap.mmap(file, _BYTES)
         self._words = memoryview(self._memory).cast("q")
         self._places: dict[str, int] = {}
+        self._counts: dict[int, int] = {}
         self._lock = threading.Lock()
         self._published = 0
 
@@ -126,7 +129,7 @@ class Heartbeats:
         """Give a sign, and promise another.
 
         Args:
-            name: at most 16 bytes; 12 names at most.
+            name: at most 16 bytes; three names, and two for each of `MOST_CAMERAS`.
         """
         self._sign(name, due=1)
 
@@ -159,12 +162,18 @@ class Heartbeats:
         """Whether `run` was called."""
         return bool(self._words[_RUNNING])
 
-    def captured(self, count: int) -> None:
-        """Say how many frames were captured so far; work is due while some are not published."""
+    def captured(self, count: int, camera: int = 0) -> None:
+        """Say how many frames were captured so far; work is due while some are not published.
+
+        Args:
+            count: frames of one camera.
+            camera: its number.
+        """
         with self._lock:
             idle = self._published >= self._words[_CAPTURED]
-            self._words[_CAPTURED] = count
-            if idle and count > self._published:
+            self._counts[camera] = count
+            total = self._words[_CAPTURED] = sum(self._counts.values())
+            if idle and total > self._published:
                 self.beat("work")
 
     def published(self) -> None:

@@ -35,13 +35,15 @@ class Silence:
 
 
 class Child:
-    """A running `rille run`; use it as a context manager, which leaves nothing of it behind.
+    """A running `rille run` or `rille record`.
+
+    Use it as a context manager, which leaves nothing of it behind.
 
     Its standard input is a pipe that never carries anything: it ends when this process does, and
     the run then ends itself.
 
     Args:
-        words: the words after "rille run".
+        words: the words after "rille".
         environment: of this process; what systemd put there is not handed on.
         config: how long heartbeats may stay away.
     """
@@ -54,7 +56,7 @@ class Child:
         self._beats.beat("start")
         kept = {name: text for name, text in environment.items() if name not in VARIABLES}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rille", "run", *words],
+            [sys.executable, "-m", "rille", *words],
             stdin=subprocess.PIPE,
             env={**kept, VARIABLE: str(self._beats.file)},
             pass_fds=(self._beats.file,),

@@ -42,7 +42,8 @@ class HealthConfig:
     Attributes:
         limits: heartbeat -> its limits. "start": until the networks are loaded; "first": until the
             first frame; "capture": a source asked for a frame; "work": from a frame's capture to
-            its end, sinks included; "finish": completing the outputs.
+            its end, sinks included; "finish": completing the outputs. Of several cameras each has
+            its own "first 1", "capture 1" and so on, by the limits of "first" and "capture".
         restarts: how many restarts are allowed in `within_s`; one more death means safe mode.
         within_s: seconds over which restarts are counted.
         stop_ms: time a run has to end after SIGTERM before it is killed.
@@ -63,4 +64,5 @@ class HealthConfig:
 
     def limits_of(self, heartbeat: str) -> Limits:
         """Return the limits of one heartbeat: those set, or the usual ones."""
-        return self.limits.get(heartbeat) or _KNOWN.get(heartbeat) or Limits()
+        kind = heartbeat.partition(" ")[0]
+        return self.limits.get(kind) or _KNOWN.get(kind) or Limits()

@@ -36,7 +36,7 @@ class Supervisor:
     """Keeps a run alive; `run` returns when it is over. One in a process, in its main thread.
 
     Args:
-        words: gives the words after "rille run" for a part's folder and the account so far; None
+        words: gives the words after "rille" for a part's folder and the account so far; None
             where nothing is left to do.
         folder: of the run; see `rille.health.ledger`.
         config: limits.

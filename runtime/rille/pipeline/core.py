@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rille.budget import Budget
 from rille.bundle import Bundle
 from rille.closing import Closing
+from rille.defences import Defences
 from rille.events import EventLog
 from rille.network import Network
 from rille.pipeline.flow import open_flow
@@ -48,6 +49,7 @@ class Pipeline(Closing):
         parallel: whether both networks run at the same time; None likewise.
         check_every: frames between two golden images in flight; 0 for none. See
             `rille.watch.GoldenWatch`.
+        defences: what else is done against flipped bits; None for the usual.
         events: where to tell what happens; None for a log of its own.
         strain: called for each frame; returns why the board asks for less work, or None.
 
@@ -69,6 +71,7 @@ class Pipeline(Closing):
         threads: int | None = None,
         parallel: bool | None = None,
         check_every: int = 250,
+        defences: Defences | None = None,
         events: EventLog | None = None,
         strain: Callable[[], str | None] | None = None,
     ) -> None:
@@ -86,6 +89,7 @@ class Pipeline(Closing):
             self.budget,
             parallel=self.plan.parallel,
             check_every=check_every,
+            defences=defences or Defences(),
             events=self.events,
             strain=strain,
         )
@@ -99,7 +103,7 @@ class Pipeline(Closing):
     @property
     def watch(self) -> GoldenWatch:
         """Golden images in flight."""
-        return self.worker.watch
+        return self.worker.upkeep.watch
 
     @property
     def networks(self) -> dict[str, Network]:

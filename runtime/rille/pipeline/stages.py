@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from rille.cost import RECENT, CostModel
-from rille.errors import InferenceError, OutputStuckError
+from rille.errors import InferenceError, OutputRangeError, OutputStuckError
 from rille.events import EventLog
 from rille.network import Network, StageTimes
 from rille.pipeline.lighting import Light
@@ -84,6 +84,7 @@ class Done:
         answer, times: what it gave; None where it failed.
         error: why it failed.
         stuck: whether it failed because its outputs cannot be answers.
+        beyond: whether it failed because they are out of range.
         flags: what is doubtful about the light.
         cost_ms: what it took.
     """
@@ -94,6 +95,7 @@ class Done:
     times: StageTimes | None = None
     error: str | None = None
     stuck: bool = False
+    beyond: bool = False
     flags: tuple[str, ...] = ()
     cost_ms: float = 0.0
 
@@ -251,5 +253,6 @@ def _do(chosen: tuple[Stage, float], frame: Frame, moments: Moments) -> Done:
     except InferenceError as wrong:
         done.error = f"{'segment' if stage.name == 'lighter' else stage.name}: {wrong}"
         done.stuck = isinstance(wrong, OutputStuckError)
+        done.beyond = isinstance(wrong, OutputRangeError)
     done.cost_ms = (moments.now(f"{stage.name} end") - begin) / 1e6
     return done

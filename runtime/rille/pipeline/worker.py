@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from rille.budget import Budget
+from rille.defences import Defences
 from rille.errors import ConfigError
 from rille.events import EventLog
 from rille.network import Network
@@ -17,10 +18,11 @@ from rille.pipeline.moments import Moments
 from rille.pipeline.outcome import digests, left_out, reached
 from rille.pipeline.stages import Runner, Stage, Work
 from rille.pipeline.tasks import check_tasks
+from rille.pipeline.upkeep import Upkeep
+from rille.postprocess.vote import LabelVote
 from rille.quality import QualityCheck
 from rille.result import Classification, Result, Segmentation, State, Tracked
 from rille.stats import PipelineStats
-from rille.watch import GoldenWatch
 
 if TYPE_CHECKING:
     from rille.frame import Frame
@@ -37,13 +39,14 @@ class Worker:
         budget: the time each frame has.
         parallel: whether two networks run at the same time.
         check_every: frames between two golden images in flight; 0 for none.
+        defences: what else is done against flipped bits.
         events: where to tell what happens.
         strain: returns why the board asks for less work, or None.
 
     Attributes:
         stats: the account and the latencies.
         ends: results of frames that are not worked on.
-        watch: golden images in flight.
+        upkeep: what keeps the networks as they were verified.
         course: what is to be done on the next frame.
     """
 
@@ -54,6 +57,7 @@ class Worker:
         *,
         parallel: bool,
         check_every: int,
+        defences: Defences,
         events: EventLog,
         strain: Callable[[], str | None] | None,
     ) -> None:
@@ -65,7 +69,8 @@ class Worker:
         }
         self.stats = PipelineStats(budget.frame_ms)
         self.ends = Ends(self.stats, events, budget.frame_ms)
-        self.watch = GoldenWatch(networks, check_every)
+        self.upkeep = Upkeep(networks, check_every, defences, events, self.swap)
+        self._defences = defences
         self._budget, self._events, self._strain = budget, events, strain
         self._runner = Runner(parallel, budget.margin_ms)
         self._swaps: dict[str, Network] = {}
@@ -79,6 +84,8 @@ class Worker:
             stage.begin(self._events)
         self.course = Course(self.stages, self._budget.keep_up, self._strain)
         self._follow = Follow() if self._budget.track and "segment" in self.stages else None
+        votes = self._defences
+        self._vote = LabelVote(votes.vote_needs, votes.vote_of) if votes.vote_of else None
         self._idle = 0
 
     @property
@@ -100,6 +107,7 @@ class Worker:
     def close(self) -> None:
         """Free the networks, also those that wait to be swapped in."""
         self._runner.close()
+        self.upkeep.close()
         with self._swap_lock:
             pending, self._swaps = list(self._swaps.values()), {}
         for network in (*self.networks.values(), *pending):
@@ -129,21 +137,12 @@ class Worker:
             self.course.spend(result.frame, busy)
 
     def check_networks(self, busy: bool) -> None:
-        """Run a golden image if one is due; see `GoldenWatch.look`.
+        """Do what is due so that the networks stay what was verified; see `Upkeep.look`.
 
         Raises:
             CheckFailedError: a network no longer gives its golden answers, even built anew.
         """
-        known = len(self.watch.rebuilds)
-        self.watch.look(busy)
-        for rebuild in self.watch.rebuilds[known:]:
-            self._events.emit(
-                "NETWORK_REBUILT",
-                f"{rebuild.stage} was built anew after {rebuild.after} frames: {rebuild.reason}",
-                stage=rebuild.stage,
-                after=rebuild.after,
-                suspect=rebuild.suspect,
-            )
+        self.upkeep.look(busy)
 
     def work(self, frame: Frame, moments: Moments) -> Result:
         """Run the stages that fit; the result is not counted yet."""
@@ -154,7 +153,7 @@ class Worker:
             return self.ends.dropped(frame, "expired", moments.taken)
         agenda = self.course.agenda(begin_ns, moments)
         work = self._runner.run(agenda.wanted, frame, deadline_ns, moments, self._look)
-        self.watch.frame()
+        self.upkeep.frame()
         tracked = None
         if self._follow is not None:
             tracked = self._follow(frame, work, deadline_ns, moments)
@@ -173,7 +172,7 @@ class Worker:
             before, self.stages[name].network = self.stages[name].network, network
             before.close()
             self.stages[name].begin(self._events)
-        self.watch = self.watch.after_swap(self.networks)
+        self.upkeep.after_swap(self.networks)
 
     def _result(
         self, frame: Frame, agenda: Agenda, work: Work, tracked: Tracked | None, moments: Moments
@@ -184,9 +183,8 @@ class Worker:
         published_ns = moments.now("publish")
         late = published_ns > frame.captured_ns + round(self._budget.frame_ms * 1e6)
         errors = [done.error for done in work.done if done.error is not None]
-        for done in work.done:
-            if done.stuck:
-                self._events.emit("OUTPUT_STUCK", str(done.error), frame=frame.index)
+        self._tell(frame, work)
+        answer, flags = self._voted(work.answer(Classification))
         return Result(
             frame=frame,
             index=frame.index,
@@ -195,7 +193,7 @@ class Worker:
             published_ns=published_ns,
             deadline_ms=self._budget.frame_ms,
             level=reached(agenda, work, shed),
-            classification=work.answer(Classification),
+            classification=answer,
             segmentation=work.answer(Segmentation),
             tracked=tracked,
             shed=shed,
@@ -203,9 +201,26 @@ class Worker:
             timings_ms=work.timings_ms(),
             error=errors[0] if errors else None,
             bundles=digests(self.stages, work),
-            quality=(*work.quality, *(flag for done in work.done for flag in done.flags)),
+            quality=(*work.quality, *(flag for done in work.done for flag in done.flags), *flags),
             readings_ns=moments.taken,
         )
+
+    def _tell(self, frame: Frame, work: Work) -> None:
+        """Tell of outputs that cannot be answers, and have the networks looked at."""
+        for done in work.done:
+            if done.stuck or done.beyond:
+                name = "OUTPUT_STUCK" if done.stuck else "OUTPUT_BEYOND"
+                self._events.emit(name, str(done.error), frame=frame.index)
+                self.upkeep.doubt()
+
+    def _voted(
+        self, answer: Classification | None
+    ) -> tuple[Classification | None, tuple[str, ...]]:
+        """Return the answer that stands, and how that differs from what was seen."""
+        if self._vote is None or answer is None:
+            return answer, ()
+        stands = self._vote(answer)
+        return stands, ("outvoted",) if stands.label != answer.label else ()
 
     def _count_idle(self, frame: Frame, work: Work, skipped: bool) -> None:
         """Tell, once, when nothing fits the budget for many frames in a row."""

@@ -89,9 +89,12 @@ class Blend:
         Returns:
             (h, w) uint8 of 0 and 1.
         """
-        said = self._share(raw) if self._table is None else self._table[raw.view(np.uint8)]
+        drawn = self._drawn(raw.shape, found)
+        if self._table is None:
+            return np.asarray(self._share(raw) + drawn > self._above).view(np.uint8)
         # Both are at most 255 times their shares, which add up to one.
-        return np.asarray(said + self._drawn(raw.shape, found) > self._above).view(np.uint8)
+        both = cv2.add(cv2.LUT(raw.view(np.uint8), self._table), drawn)
+        return cv2.threshold(both, math.floor(self._above), 1, cv2.THRESH_BINARY, dst=both)[1]  # type: ignore[return-value]
 
     def _share(self, stored: NDArray[Any]) -> NDArray[np.float64]:
         logits = self._spec.dequantize(stored).astype(np.float64)

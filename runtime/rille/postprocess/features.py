@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from rille.bundle.manifest import Decision, LabelEntry, Variant
-from rille.ellipse import Ellipse, ellipse_from_moments
+from rille.ellipse import Ellipse
 from rille.errors import InferenceError
 from rille.postprocess.blend import BLEND_FLOOR, Blend, Grid
+from rille.postprocess.regions import Regions
 from rille.result import Feature, Segmentation
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class FeatureDecoder:
         if "centre" not in outputs:
             found = self._from_regions(mask, raw)
         inside = geometry.width * geometry.height / self._mask_grid.cell
-        counts = np.bincount(mask.ravel(), minlength=1 + len(self._labels))[1:]
-        shares = [min(1.0, float(n) / inside) for n in counts]
+        counts = [np.count_nonzero(mask == value) for value in range(1, 1 + len(self._labels))]
+        shares = [min(1.0, n / inside) for n in counts]
         return Segmentation(
             mask=mask,
             geometry=geometry,
@@ -161,102 +161,47 @@ class FeatureDecoder:
 
     def _from_regions(self, mask: NDArray[np.uint8], raw: NDArray[Any]) -> list[Found]:
         """Fit an ellipse to each connected region of each label, in network pixels."""
-        found: list[Found] = []
-        for value, label in enumerate(self._labels, 1):
-            if self._decision.feature_labels and label not in self._decision.feature_labels:
-                continue
-            regions = _Regions.of(mask == value)
-            if regions is None:
-                continue
-            scores = regions.mean(self._probability(raw, regions.at, value))
-            sure = scores >= self._decision.feature_threshold
-            ellipses = regions.ellipses(self._mask_grid, sure, self._decision.min_diameter_px)
-            found += [(label, ellipse, float(scores[k])) for k, ellipse in ellipses]
-        return found
+        wanted = self._decision.feature_labels or self._labels
+        values = [value for value, label in enumerate(self._labels, 1) if label in wanted]
+        regions = Regions.of(mask, values)
+        if regions is None:
+            return []
+        scores = regions.mean(self._probability(raw, regions.cells, mask))
+        sure = scores >= self._decision.feature_threshold
+        ellipses = regions.ellipses(self._mask_grid, sure, self._decision.min_diameter_px)
+        return [
+            (self._labels[regions.value[k] - 1], ellipse, float(scores[k]))
+            for k, ellipse in ellipses
+        ]
 
     def _probability(
-        self, raw: NDArray[Any], at: NDArray[np.intp], value: int
+        self, raw: NDArray[Any], at: NDArray[np.intp], mask: NDArray[np.uint8]
     ) -> NDArray[np.float64]:
-        """Return the probability of a mask value at some cells, numbered row by row."""
-        cells, spec = raw.reshape(-1, raw.shape[2])[at], self._specs[self._role]
+        """Return the probability of what the mask says at some cells, numbered row by row."""
+        cells, spec = raw.reshape(-1, raw.shape[2]).take(at, axis=0), self._specs[self._role]
         if self._role == "mask":
             logits = spec.dequantize(cells[:, 0]).astype(np.float64)
             return np.asarray(1.0 / (1.0 + np.exp(-logits)))
         if self._powers is not None:
-            powers = self._powers[cells.view(np.uint8)]
+            powers = self._powers.take(cells.view(np.uint8))
         else:
             logits = spec.dequantize(cells).astype(np.float64)
             powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
         # A product with ones is the fast way to sum a few columns.
-        return np.asarray(powers[:, value] / (powers @ np.ones(powers.shape[1])))
-
-
-@dataclass(frozen=True, slots=True)
-class _Regions:
-    """Connected regions of a mask.
-
-    Attributes:
-        at: (n,) the cells inside, numbered row by row.
-        width: cells in a row.
-        which: (n,) number of the region that each is in, from 1.
-        count: (regions,) cells in each.
-    """
-
-    at: NDArray[np.intp]
-    width: int
-    which: NDArray[np.int32]
-    count: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, inside: NDArray[np.bool_]) -> _Regions | None:
-        """Return the regions of a (h, w) mask; None where there is none."""
-        number, regions = cv2.connectedComponents(inside.view(np.uint8), connectivity=8)
-        if number < 2:
-            return None
-        at = np.flatnonzero(inside)
-        which = np.asarray(regions.ravel()[at], np.int32)
-        count = np.bincount(which, minlength=number)[1:].astype(np.float64)
-        return cls(at, inside.shape[1], which, count)
-
-    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean of the cells' values in each region."""
-        return np.asarray(np.bincount(self.which, values)[1:] / self.count)
-
-    def ellipses(
-        self, grid: Grid, wanted: NDArray[np.bool_], least_px: float
-    ) -> list[tuple[int, Ellipse]]:
-        """Return number and ellipse of the same second moments of some regions.
-
-        Args:
-            grid: from cells to network pixels, which the ellipses are in.
-            wanted: (regions,) which.
-            least_px: regions whose ellipse has a smaller diameter are left out.
-        """
-        rows, columns = np.divmod(self.at, self.width)
-        x, y = grid.to_network(columns.astype(np.float64), rows.astype(np.float64))
-        cx, cy = self.mean(x), self.mean(y)
-        # A cell is a rectangle, not a point: its own variance is a twelfth of its squared side.
-        xx = self.mean(x * x) - cx * cx + grid.x**2 / 12
-        yy = self.mean(y * y) - cy * cy + grid.y**2 / 12
-        xy = self.mean(x * y) - cx * cy
-        # Each half axis is twice the root of an eigenvalue; a hair's breadth for the rounding.
-        diameter = 4.0 * np.maximum(xx * yy - xy * xy, 0.0) ** 0.25
-        kept = np.flatnonzero(wanted & (diameter >= least_px * (1 - 1e-9)))
-        moments = np.stack([cx, cy, xx, yy, xy], axis=1)[kept].tolist()
-        return [(int(k), ellipse_from_moments(*row)) for k, row in zip(kept, moments, strict=True)]
+        said = powers[np.arange(len(at)), mask.ravel().take(at)]
+        return np.asarray(said / (powers @ np.ones(powers.shape[1])))
 
 
 def largest(raw: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the first channel of the largest number for each cell: argmax, twice as fast.
+    """Return the first channel of the largest number for each cell: argmax, several times as fast.
 
     Args:
         raw: (h, w, channels), up to 256 channels.
     """
-    planes = np.ascontiguousarray(raw.transpose(2, 0, 1))
-    best = planes[0].copy()
+    best, *others = cv2.split(raw)
     found = np.zeros(best.shape, np.uint8)
-    for channel, plane in enumerate(planes[1:], 1):
-        found[plane > best] = channel
+    for channel, plane in enumerate(others, 1):
+        np.copyto(found, channel, where=plane > best)
         np.maximum(best, plane, out=best)
     return found
 

@@ -136,7 +136,8 @@ class _Walk:
         stream = library("data_stream").ReadDataStream(BytesIO(body))
         try:
             return self._parsers[kind](stream, len(body))
-        except (library("exceptions").McapError, ValueError, struct.error) as wrong:
+        except (library("exceptions").McapError, ValueError, OverflowError, struct.error) as wrong:
+            # OverflowError: a length of more than 2^63 inside the record.
             raise self._damaged(start, f"a record cannot be read ({wrong})") from None
 
     def _check_attachment(self, body: bytes, start: int) -> None:

@@ -15,6 +15,8 @@ from rille.recording import topics
 from rille.recording.container import Ending, read_records
 from rille.recording.foxglove import unpack
 from rille.recording.library import library
+from rille.schema import build
+from rille.vehicle import Vehicle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +53,17 @@ class Recorded:
         if self.image is None:
             raise FrameDecodeError(f"frame {self.index}: its pixels were not recorded")
         return decode_image(self.image, f"frame {self.index}")
+
+    def vehicle(self) -> Vehicle | None:
+        """Return what the vehicle knew about the frame; None where it knew nothing.
+
+        Raises:
+            SourceError: what is recorded of it is damaged.
+        """
+        told = self.record.get("vehicle")
+        if told is None:
+            return None
+        return build(Vehicle, told, f"frame {self.index}: vehicle", SourceError)
 
     def mask(self) -> NDArray[np.uint8] | None:
         """Return the mask as the network gave it, (h, w) uint8; None without one.

@@ -98,6 +98,10 @@ def _origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
                 provenance[key] for key in ("trained_with", "exported_with") if key in provenance
             ),
         ),
+        *(
+            ("in float", f"{form}: {', '.join(layers)}")
+            for form, layers in provenance.get("layers_in_float", {}).items()
+        ),
         ("forced", "yes: " + "; ".join(provenance.get("parity_failures", [])))
         if provenance.get("forced")
         else ("parity", "passed"),

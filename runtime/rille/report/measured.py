@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rille.backends.anatomy import Anatomy, anatomy
+from rille.board import resident_bytes
 from rille.bundle import Bundle, Variant
 from rille.errors import BackendUnavailableError
 from rille.latency import spent_ms
@@ -96,13 +95,13 @@ def measure(bundle: Bundle, name: str, threads: Sequence[int]) -> Measured:
     # First, so that the interpreter's own libraries are not counted as the network's memory.
     parts = anatomy(content) if variant.target == "tflite" else None
     for count in threads:
-        before = _resident_bytes()
+        before = resident_bytes()
         try:
             network = Network.load(bundle, variant=name, threads=count)
         except BackendUnavailableError as wrong:
             return Measured(variant=variant, file_bytes=len(content), trouble=str(wrong))
         network.backend.infer(tensor)
-        grown = grown or max(_resident_bytes() - before, 0)
+        grown = grown or max(resident_bytes() - before, 0)
         engine = network.backend.name
         spent[count] = _spent(network, tensor)
         network.close()
@@ -118,12 +117,3 @@ def measure(bundle: Bundle, name: str, threads: Sequence[int]) -> Measured:
 
 def _spent(network: Network, tensor: NDArray[Any]) -> list[float]:
     return spent_ms(lambda _: network.backend.infer(tensor), _RUNS, _WARM)
-
-
-def _resident_bytes() -> int:
-    """Return the resident memory of this process; 0 where Linux does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import abstractmethod
 from collections import deque
@@ -46,10 +47,11 @@ def parse_uri(text: str) -> SourceUri:
     """
     if "://" not in text:
         path = Path(text)
-        if path.is_dir():
-            return SourceUri(text, "images", text, {})
-        if path.is_file():
-            return SourceUri(text, "file", text, {})
+        with contextlib.suppress(OSError):  # no name that a file could have
+            if path.is_dir():
+                return SourceUri(text, "images", text, {})
+            if path.is_file():
+                return SourceUri(text, "file", text, {})
         raise SourceNotFoundError(
             f"{text}: neither a file, a folder nor a source "
             f"(sources look like {', '.join(f'{n}://' for n in SOURCES.names())})"

@@ -5,7 +5,8 @@
 `shm://NAME` (shared memory), `udpraw://:5600` (raw frames in datagrams). Options come after "?",
 for those of the first line after "#": `fps` (what the camera gives, for the first deadline),
 `connect_s` (how long to wait for the first frame of all), `stall_s` (silence that counts as a
-stall; default: three periods, at least half a second), and those of the scheme.
+stall; default: three periods, at least half a second), `barcode` (1: below each picture is a test
+bench's barcode, which is read and cut off), and those of the scheme.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
+from rille import barcode
 from rille.capture import module_of
 from rille.capture.wire import DAMAGED, HEADER, TROUBLE, Header, unpack
 from rille.errors import FrameDecodeError, SourceError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Truth
+    from rille.vehicle import Vehicle
 
 _LEAST_STALL_S, _UNKNOWN_STALL_S = 0.5, 2.0
 _CONNECT_S = 15.0
@@ -57,6 +60,7 @@ class LiveSource(Source):
         self._rate = uri.number("fps", None, 0.1, 1000)
         self._connect_s = uri.number("connect_s", _CONNECT_S, 0.1, 86400) or _CONNECT_S
         self._stall_s = uri.number("stall_s", None, 0.05, 3600)
+        self._barcode = uri.flag("barcode", False)
         super().__init__(uri, None)
         self.realtime = True
         self.stalls = self.restarts = 0
@@ -174,15 +178,23 @@ class LiveSource(Source):
     def _hand_on(self, header: Header, body: bytearray, offset: int) -> None:
         shape = (header.height, header.width, header.channels)
         pixels = np.frombuffer(body, np.uint8).reshape(shape)
-        index = offset + header.number
+        pixels = pixels[:, :, 0] if header.channels == 1 else pixels
+        index, source_ns = offset + header.number, header.source_ns
         name = f"{self.uri.scheme} {index}"
+        if self._barcode:
+            try:
+                pixels, mark = barcode.read(pixels)
+            except FrameDecodeError as wrong:
+                self._hand_on_damaged(str(wrong), index)
+                return
+            name, source_ns = f"bench {mark.number}", mark.sent_us * 1000
         frame = Frame(
-            pixels=pixels[:, :, 0] if header.channels == 1 else pixels,
+            pixels=pixels,
             index=index,
             captured_ns=header.captured_ns,
             name=name,
-            source_ns=header.source_ns,
-            vehicle=self.vehicle(index, name),
+            source_ns=source_ns,
+            vehicle=self._completed(self.vehicle(index, name), header.vehicle),
         )
         self._size = f"{header.width} x {header.height}"
         if self._last_ns is None:
@@ -196,6 +208,12 @@ class LiveSource(Source):
             )
         self._lost, self._last_ns, self._next_index = False, header.captured_ns, index + 1
         self._slot.put(frame)
+
+    def _completed(self, told: Vehicle | None, camera: Vehicle | None) -> Vehicle | None:
+        """Return what is known of a frame: from the vehicle's feed, and from the camera."""
+        if self.uri.options.get("vehicle") == "0":
+            return None
+        return told.completed(camera) if told is not None else camera
 
     def _hand_on_damaged(self, words: str, index: int) -> None:
         wrong = FrameDecodeError(f"{self.uri.scheme} {index}: {words}")

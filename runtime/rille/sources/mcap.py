@@ -1,9 +1,10 @@
 """`mcap://FILE`: the frames of a recording, rille's own or another's.
 
 Options: `fps` (play in real time at this rate), `speed` (play in real time as it was recorded, so
-many times as fast), `topic` (which images, where there are several), `limit`. Without `fps` and
-`speed` a frame is given whenever one is asked for. Frames keep the indices and the camera's time
-stamps of the recording.
+many times as fast), `topic` (which images, where there are several), `limit`, and `vehicle` of
+every source. Without `fps` and `speed` a frame is given whenever one is asked for. Frames keep the
+indices and the camera's time stamps of the recording; those of rille's own also carry what the
+vehicle knew.
 
 Of other programs' files, channels of `foxglove.CompressedImage` and `foxglove.RawImage` can be
 played, in Protocol Buffers or JSON. ROS messages cannot, nor video.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rille.capture import VEHICLE
 from rille.errors import ConfigError
 from rille.recording import open_recording
 from rille.recording.images import find_images, read_images
@@ -30,8 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.frame import Frame, Truth
+    from rille.vehicle import Vehicle
 
 _DEFAULT_FPS = 10.0
+
+
+def _unknown() -> None:
+    """Return that nothing is known about a frame of another program's recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +50,14 @@ class _Pending:
     name: str
     source_ns: int | None
     decode: Callable[[], NDArray[np.uint8]]
+    vehicle: Callable[[], Vehicle | None] = _unknown
 
 
 class RecordingSource(Source):
     """The frames of one MCAP file; an image that is damaged fails as one frame."""
 
     def __init__(self, uri: SourceUri) -> None:
-        uri.check_options(["fps", "speed", "topic", "limit"])
+        uri.check_options(["fps", "speed", "topic", "limit", *VEHICLE])
         fps = uri.number("fps", None, 0.01, 1000)
         self._speed = uri.number("speed", None, 0.01, 1000)
         if fps is not None and self._speed is not None:
@@ -122,6 +130,7 @@ class RecordingSource(Source):
                     str(record.get("name", "")),
                     _whole(record.get("source_ns")),
                     frame.pixels,
+                    frame.vehicle,
                 )
 
     def _foreign(self) -> Iterator[_Pending]:
@@ -147,6 +156,9 @@ class RecordingSource(Source):
             return None
         self._taken = True
         return pending.decode(), pending.name, pending.source_ns, None
+
+    def _own_vehicle(self, index: int, name: str) -> Vehicle | None:
+        return self._pending.vehicle() if self._pending is not None else None
 
     def _moment(self, index: int) -> int:
         """Return when a frame is due: at its own time, where that is played."""

@@ -24,14 +24,17 @@ class WatchedSource(Source):
         beats: gets the heartbeat "capture" ("first" until there was a frame) while somebody waits
             in `read`, and the frames captured, those included that were captured and replaced
             before anybody took them.
+        camera: its number among several, which its heartbeats are then named by; 0 where there is
+            one.
     """
 
-    def __init__(self, source: Source, beats: Heartbeats) -> None:
+    def __init__(self, source: Source, beats: Heartbeats, camera: int = 0) -> None:
         # Source.__init__ is not called: what it would set is the other one's, by __getattr__.
         self._source = source
         self._beats = beats
         self._first = source.index
-        self._heartbeat = "first"
+        self._camera = camera
+        self._heartbeat = self._named("first")
 
     def __getattr__(self, name: str) -> Any:
         if name == "_source":  # while this object is being made or copied
@@ -51,8 +54,11 @@ class WatchedSource(Source):
         return frame
 
     def _count(self, index: int) -> None:
-        self._heartbeat = "capture"
-        self._beats.captured(index + 1 - self._first)
+        self._heartbeat = self._named("capture")
+        self._beats.captured(index + 1 - self._first, self._camera)
+
+    def _named(self, kind: str) -> str:
+        return f"{kind} {self._camera}" if self._camera else kind
 
     @property
     def length(self) -> int | None:

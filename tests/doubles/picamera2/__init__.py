@@ -26,7 +26,12 @@ class CompletedRequest:
         return np.broadcast_to(colour, (height, width, 3)).copy()
 
     def get_metadata(self) -> dict[str, Any]:
-        return {"SensorTimestamp": self._number * 1_000_000, "ExposureTime": 4000}
+        return {
+            "SensorTimestamp": self._number * 1_000_000,
+            "ExposureTime": 4000,
+            "AnalogueGain": 5.0,
+            "DigitalGain": 2.0,
+        }
 
     def release(self) -> None:
         self._camera.held -= 1
