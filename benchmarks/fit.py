@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,8 +83,9 @@ def plot(
     places = [low + (high - low) * k / _STEPS for k in range(_STEPS + 1)]
     curve = [(x, model(x)) for x in places]
     heights = [y for _, y in (*everything, *curve)]
+    across = axis_over(words[0], [x for x, _ in everything])
     chart = Chart(
-        axis_over(words[0], [x for x, _ in everything]),
+        replace(across, whole=all(x == round(x) for x, _ in everything)),
         axis_over(words[1], heights, from_zero=True),
         height=320,
     )

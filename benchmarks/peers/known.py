@@ -35,12 +35,14 @@ class Entry:
         peer: its name in `PEERS`.
         threads: for one inference; 0 for its own choice.
         elsewhere: whether it may live in the other environment (`make peers`).
+        cameras: whether it is tried with cameras too.
     """
 
     shown: str
     peer: str
     threads: int = 0
     elsewhere: bool = False
+    cameras: bool = True
 
     def resolve(self) -> type[Peer]:
         """Import it.
@@ -56,8 +58,18 @@ ENTRIES = (
     Entry(shown="rille", peer="rille"),
     Entry(shown="plain OpenCV + LiteRT, 1 thread", peer="plain", threads=1),
     Entry(shown="plain OpenCV + LiteRT, 2 threads", peer="plain", threads=2),
-    Entry(shown="the same, careless resize, 1 thread", peer="plain-careless", threads=1),
-    Entry(shown="the same, careless resize, 2 threads", peer="plain-careless", threads=2),
+    Entry(
+        shown="the same, careless resize, 1 thread",
+        peer="plain-careless",
+        threads=1,
+        cameras=False,
+    ),
+    Entry(
+        shown="the same, careless resize, 2 threads",
+        peer="plain-careless",
+        threads=2,
+        cameras=False,
+    ),
     Entry(shown="ONNX Runtime, 1 thread", peer="onnxruntime", threads=1, elsewhere=True),
     Entry(shown="ONNX Runtime, 2 threads", peer="onnxruntime", threads=2, elsewhere=True),
     Entry(shown="OpenCV dnn, 2 threads", peer="opencv-dnn", threads=2),

@@ -24,6 +24,10 @@ class PeerRefusedError(BackendUnavailableError):
     """A peer cannot do the work; the message says why, in its own words where it has some."""
 
 
+class NothingToRunError(PeerRefusedError):
+    """A bundle holds no form of its network that a peer could run, so it was never asked."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
     """What is to be done with each frame.

@@ -20,7 +20,7 @@ _END_S = 10.0
 
 
 class PeerMissingError(PeerRefusedError):
-    """A peer is not installed; the message says how to."""
+    """A peer is not installed, or has no network to run; the message says what to do."""
 
 
 class Remote(Closing):
@@ -51,7 +51,7 @@ class Remote(Closing):
         """Send one request and return its answer.
 
         Raises:
-            PeerMissingError: it is not installed.
+            PeerMissingError: it is not installed, or has no network to run.
             PeerRefusedError: it cannot do that, died, or gave no answer in time.
         """
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cv2
 import numpy as np
 
-from benchmarks.peers.peer import Answer, Peer, PeerRefusedError, Workload
+from benchmarks.peers.peer import Answer, NothingToRunError, Peer, PeerRefusedError, Workload
 from rille.preprocess import (
     Clahe,
     Equalize,
@@ -60,7 +60,7 @@ class Script(Peer):
         """Return the form of the network that this engine runs.
 
         Raises:
-            PeerRefusedError: the bundle holds none.
+            NothingToRunError: the bundle holds none.
         """
 
     @abstractmethod
@@ -83,14 +83,14 @@ def variant_of(bundle: Bundle, target: str, precisions: tuple[str, ...]) -> Vari
     """Return the first variant in this file format of one of these precisions.
 
     Raises:
-        PeerRefusedError: the bundle holds none.
+        NothingToRunError: the bundle holds none.
     """
     forms = bundle.manifest.variants.values()
     for precision in precisions:
         for form in forms:
             if (form.target, form.precision) == (target, precision):
                 return form
-    raise PeerRefusedError(
+    raise NothingToRunError(
         f"{bundle.name} holds no {' or '.join(precisions)} {target} network; export one and name "
         "its folder (--classify, --segment)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from rille.latency import percentile_interval, summary
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PLAIN_MOST = 1.05
+"""How much slower than a plain loop rille may be."""
 _WORDS = """\
 Every program is a process of its own, answers for the same frames in memory, and takes turns of
 {block} frames with the others in a rotating order. *Alone*: the next frame when the answer is
@@ -46,10 +49,12 @@ def measure(classify: str, segment: str, pool: NDArray[np.uint8], settings: Sett
     found = {}
     for name, workload in kinds.items():
         say(f"peers: {name.lower()}")
-        found[name] = compare_all(workload, pool, settings)
+        # A camera for each single task and for both would show the same twice.
+        cameras = 0.0 if name == "Segmentation" else settings.seconds
+        found[name] = compare_all(workload, pool, replace(settings, seconds=cameras))
     short = f"Short run: fewer than {SHORT_FRAMES} frames each." * (settings.frames < SHORT_FRAMES)
     text = _WORDS.format(block=BLOCK, short=short)
-    text += "".join(_workload(name, one, settings) for name, one in found.items())
+    text += "".join(told_of(name, one, settings) for name, one in found.items())
     return Section(
         title="Side by side with other programs",
         text=text + _slower(found),
@@ -57,12 +62,14 @@ def measure(classify: str, segment: str, pool: NDArray[np.uint8], settings: Sett
     )
 
 
-def _workload(name: str, found: Comparison, settings: Settings) -> str:
+def told_of(name: str, found: Comparison, settings: Settings) -> str:
+    """Return the tables of one workload, its verdict, and who was left out and why."""
     bundles = found.workload.bundles().values()
     which = " and ".join(f"`{b.name}` (bundle {b.digest[:12]})" for b in bundles)
     parts = [f"\n### {name}: {which}\n\n", _alone(found), "\n", _floor(found)]
-    if settings.seconds:
+    if any(run.fixed is not None for run in found.runs):
         parts += ["\n", _cameras(found, settings)]
+    parts.append(_verdict(found))
     parts += ["\n", *_notes(found)]
     return "".join(parts)
 
@@ -104,7 +111,7 @@ def _floor(found: Comparison) -> str:
 
 def _cameras(found: Comparison, settings: Settings) -> str:
     rows = []
-    for run in found.runs:
+    for run in (one for one in found.runs if one.fixed is not None):
         for fps, one in ((settings.fps, run.fixed), (run.overload_fps, run.overload)):
             if isinstance(one, Streamed):
                 rows.append([run.entry.shown, f"{fps:.1f}", *_fate(one)])
@@ -112,6 +119,23 @@ def _cameras(found: Comparison, settings: Settings) -> str:
                 rows.append([run.entry.shown, f"{fps:.1f}", f"failed: {one}", *["-"] * 5])
     head = ["with a camera", "frames/s", "offered", "answered", "lost", "told", "age p50 ms"]
     return table([*head, "age p99 ms"], rows)
+
+
+def _verdict(found: Comparison) -> str:
+    """Hold rille against the fastest plain loop that gives the same answers."""
+    loops = [run for run in found.runs if run.entry.peer == "plain"]
+    if not loops or found.runs[0].entry.peer != "rille":
+        return ""
+    ours, best = found.runs[0], min(loops, key=lambda run: float(np.median(run.spent_ms)))
+    ratio = float(np.median(ours.spent_ms) / np.median(best.spent_ms))
+    kept = "kept" if ratio <= PLAIN_MOST else "**missed**"
+    streams = [one for one in (ours.fixed, ours.overload) if isinstance(one, Streamed)]
+    silent = sum(one.lost - one.told for one in streams)
+    drops = f" Drops that rille did not report: {silent}." if streams else ""
+    return (
+        f"\nrille over the fastest plain loop ({best.entry.shown}), p50: **{ratio:.2f}** "
+        f"(target at most {PLAIN_MOST}: {kept}).{drops}\n"
+    )
 
 
 def _fate(one: Streamed) -> list[str]:
@@ -125,10 +149,15 @@ def _notes(found: Comparison) -> Iterator[str]:
     for run in found.runs:
         versions = ", ".join(f"{k} {v}" for k, v in run.versions.items())
         yield f"- {run.entry.shown}: {versions}; {run.how}\n"
-    for name, why in found.refused.items():
-        yield f'- {name}: **refused**: "{why}"\n'
-    for name, why in found.missing.items():
-        yield f"- {name}: **not run**: {why}\n"
+    for why in dict.fromkeys(found.refused.values()):
+        yield f'- {_names(found.refused, why)}: **refused**: "{why}"\n'
+    for why in dict.fromkeys(found.missing.values()):
+        yield f"- {_names(found.missing, why)}: **not run**: {why}\n"
+
+
+def _names(reasons: dict[str, str], why: str) -> str:
+    """Return the programs that were left out for one reason."""
+    return "; ".join(name for name, reason in reasons.items() if reason == why)
 
 
 def _slower(found: dict[str, Comparison]) -> str:

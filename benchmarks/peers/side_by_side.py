@@ -85,7 +85,7 @@ class Comparison:
     Attributes:
         workload: what was to be done.
         runs: of the programs that took part.
-        missing: program -> why it is not installed.
+        missing: program -> why it could not be tried.
         refused: program -> why it could not do it.
         tool: stage -> what LiteRT's own tool says of the network alone, block after block.
     """
@@ -206,7 +206,7 @@ def _run_tools(workload: Workload, settings: Settings, found: Comparison) -> Non
 
 def _with_cameras(remote: Remote, run: PeerRun, settings: Settings) -> None:
     """Run the fixed rate, then twice the rate that the program can serve."""
-    if not settings.seconds:
+    if not (settings.seconds and run.entry.cameras):
         return
     run.fixed = _streamed(remote, settings.fps, settings.seconds)
     run.overload_fps = 2000.0 / float(np.median(run.spent_ms))

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.frames import PreRendered
 from benchmarks.peers.known import ENTRIES, Entry
-from benchmarks.peers.peer import Peer, PeerRefusedError, Workload
+from benchmarks.peers.peer import NothingToRunError, Peer, PeerRefusedError, Workload
 
 _WARM = 2
 """Frames of each block that do not count: other programs had the caches in between."""
@@ -103,6 +103,8 @@ def main() -> None:
         request = json.loads(line)
         try:
             reply = getattr(worker, request.pop("do"))(**request)
+        except NothingToRunError as wrong:
+            reply = {"missing": str(wrong)}
         except Exception as wrong:  # whatever a peer raises is what it has to say
             kind = "" if isinstance(wrong, PeerRefusedError) else f"{type(wrong).__name__}: "
             reply = {"refused": kind + (str(wrong).strip().splitlines() or ["no words"])[0][:300]}
