@@ -42,7 +42,7 @@ check: $(DEV)/.ready
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
-# Every command of docs/guides that needs no board; a quarter of an hour.
+# Every command of docs/guides that needs no board; up to half an hour.
 .PHONY: guides
 guides: $(DEV)/.ready
 	RILLE_GUIDES=1 $(DEV)/bin/python -m pytest tests/deploy/test_guides.py
