@@ -23,7 +23,7 @@ from benchmarks.frames import rendered
 from benchmarks.page import Section, say
 from benchmarks.peers import section as peers
 from benchmarks.peers.side_by_side import Settings
-from rille.board import look_at_board, text_in, usable_cores
+from rille.board import processor, usable_cores
 from rille.errors import CheckFailedError, RilleError
 from rille.files import write_whole
 from rille.registry import package_version
@@ -123,20 +123,13 @@ def _rille_bench(classify: str, segment: str, frames: int) -> Section:
 
 def _facts() -> list[str]:
     """Return what the machine is and what is installed, for people."""
-    board = look_at_board().model or _processor()
     packages = ["numpy", "ai-edge-litert", "onnxruntime", "pytest-benchmark"]
     found = [f"{name} {package_version(name)}" for name in packages]
     return [
-        f"{board}, {usable_cores()} cores, {platform.system()} {platform.machine()}",
+        f"{processor()}, {usable_cores()} cores, {platform.system()} {platform.machine()}",
         f"Python {platform.python_version()}, rille {rille.__version__}, OpenCV {cv2.__version__}",
         ", ".join(found),
     ]
-
-
-def _processor() -> str:
-    lines = text_in(Path("/proc/cpuinfo")).splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _write(

@@ -112,7 +112,8 @@ def _coefficients(line: Line) -> dict[str, float]:
 
 def image_size(segment: str, pixels: NDArray[np.uint8], rounds: int) -> Growth:
     """Preprocessing, and a whole frame, over the frame's megapixels (4:3)."""
-    with rille.Pipeline(segment=rille.load_bundle(segment), budget=_BUDGET) as pipeline:
+    bundle = rille.load_bundle(segment)
+    with rille.Pipeline(segment=bundle, budget=_BUDGET) as pipeline:
         network = next(iter(pipeline.networks.values()))
         pictures = {width * width * 0.75e-6: _at_width(pixels, width) for width in WIDTHS}
         calls: dict[str, Callable[[], object]] = {}
@@ -127,7 +128,7 @@ def image_size(segment: str, pixels: NDArray[np.uint8], rounds: int) -> Growth:
         key="image-size",
         title="Image size",
         words=("megapixels of the frame", "milliseconds"),
-        measured={f"{segment}, whole frame": whole, "its preprocessing": before},
+        measured={f"{bundle.name}, whole frame": whole, "its preprocessing": before},
         model=line,
         formula=f"whole frame = {_said(line, 'a megapixel')} The network's own size stays the "
         "same, so only what looks at the frame grows.",
@@ -163,7 +164,7 @@ def threads(segment: str, pixels: NDArray[np.uint8], rounds: int) -> Growth:
         key="threads",
         title="Threads",
         words=("threads for one inference", "milliseconds"),
-        measured={f"{segment}, inference": points},
+        measured={f"{bundle.name}, inference": points},
         model=lambda n: line(1 / n),
         formula=f"inference = {line.start:.3g} ms + {line.slope:.3g} ms / threads (Amdahl), from "
         f"the points up to {max(2, cores)} threads, the cores here being {cores}.{exact}",
