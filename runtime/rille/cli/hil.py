@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +34,12 @@ def main(arguments: list[str]) -> int:
         return _faults()
     if verb == "selftest":
         return _selftest(options)
-    if verb == "catalogue":
-        return _catalogue(options)
-    return _run(options)
+    # Devices are processes of their own, in sessions of their own: they must not outlive the bench.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _catalogue(options) if verb == "catalogue" else _run(options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
