@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from rille_export.bias_correction import correct_biases
 from rille_export.convert import quiet
 
 if TYPE_CHECKING:
@@ -76,10 +77,13 @@ def quantised(graph: Any, folder: Path, calibration: Sequence[NDArray[Any]]) -> 
                 # TensorRT takes symmetric ranges only.
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
+                "QuantizeBias": False,  # its parser refuses biases of 32 bits
                 "OpTypesToExcludeOutputQuantization": list(_LAYERS),
             },
         )
-    return onnx.load(made)
+    rounded = onnx.load(made)
+    correct_biases(onnx.load(prepared), rounded, calibration, _LAYERS)
+    return rounded
 
 
 def float_weights(content: bytes) -> list[str]:
