@@ -315,7 +315,7 @@ def test_lost_datagrams_fail_their_frames_and_strangers_are_not_heard(free_port:
         stranger.sendto(next(cut(picture(0), 900_000 + k)), ("127.0.0.1", free_port))
         stranger.sendto(b"hello", ("127.0.0.1", free_port))
 
-    with open_source(uri) as camera, Player(give), stranger, ours:
+    with stranger, ours, open_source(uri) as camera, Player(give):
         found = take(camera, 20)
     damaged = [f for f in found if isinstance(f, FrameDecodeError)]
     assert len(damaged) >= 3 and all("1 of 3 chunks never came" in str(d) for d in damaged)

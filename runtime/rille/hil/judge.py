@@ -76,19 +76,20 @@ def _events(observed: Observed) -> Iterator[Check]:
         for at_ns, fields in observed.events
         if fields["event"] not in known
         and (fields["event"] not in KINDS or KINDS[fields["event"]].severity in _ALARMING)
-        and not (fields["event"] == "SOURCE_STALLED" and _starved(observed, at_ns))
+        and not (fields["event"] == "SOURCE_STALLED" and _excused(observed, at_ns))
     )
     words = ", ".join(f"{name} {count} times" for name, count in strange.items()) or "none"
     yield Check("false alarms", not strange, words)
 
 
-def _starved(observed: Observed, at_ns: int) -> bool:
-    """Return whether a stall may be the machine's: bench and device fight over its processors.
+def _excused(observed: Observed, at_ns: int) -> bool:
+    """Return whether a stall is the bench's: no frames are due, or the machine is starved.
 
     Half a second of silence is a stall wherever it comes from, and a device is right to tell of it;
-    but the catalogue has then not shown that the device saw a stall where none was.
+    but the catalogue has then not shown that the device saw a stall where none was. Before the
+    scenario begins, and once its last frame is sent, the bench is silent itself.
     """
-    return at_ns < observed.began_ns or observed.starved
+    return not observed.began_ns <= at_ns <= observed.ended_ns or observed.starved
 
 
 def _detection(observed: Observed, figures: Figures) -> Iterator[Check]:
