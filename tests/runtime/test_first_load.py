@@ -36,7 +36,7 @@ def test_it_is_tried_once_for_each_digest(
     first_load(foreign, "")
     (key,) = json.loads(tried.read_text())
     assert key.startswith(f"{foreign.digest} tflite-int8 ")
-    monkeypatch.setattr(module, "_tried_aside", lambda *words: "called again")
+    monkeypatch.setattr(module, "_tried_aside", lambda *words: BundleError("called again"))
     first_load(foreign, "")
     tried.write_text("[[[")
     with pytest.raises(BundleError, match="called again"):
@@ -46,7 +46,7 @@ def test_it_is_tried_once_for_each_digest(
 def test_what_is_vouched_for_is_loaded_at_once(
     mars_bundle: Bundle, foreign: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_tried_aside", lambda *words: "not vouched for")
+    monkeypatch.setattr(module, "_tried_aside", lambda *words: BundleError("not vouched for"))
     first_load(mars_bundle, "")
     first_load(replace(foreign, trusted=("a" * 64,)), "")
     install(foreign, tmp_path / "site", lambda slot: None)

@@ -19,7 +19,7 @@ from typing import Any
 from rille.bundle import Bundle, read_slots
 from rille.bundle.load import is_shipped
 from rille.bundle.slots import SLOTS
-from rille.errors import BundleError, RilleError
+from rille.errors import BundleError, CheckFailedError, RilleError
 from rille.files import cache_folder, write_whole
 from rille.registry import package_version
 
@@ -37,6 +37,7 @@ def first_load(bundle: Bundle, variant: str) -> None:
 
     Raises:
         BundleError: the process that loaded it crashed, hung, or refused it.
+        CheckFailedError: its golden answers are wrong.
     """
     name, form = bundle.variant(variant or None)
     key = f"{bundle.digest} {name} {package_version('ai-edge-litert')}"
@@ -44,30 +45,32 @@ def first_load(bundle: Bundle, variant: str) -> None:
         return
     command = [sys.executable, "-m", "rille", "bundle", "trial", bundle.where]
     why = _tried_aside([*command, "--load-only", "--variant", name], bundle.digest)
-    if why:
-        raise BundleError(
+    if why is not None:
+        raise type(why)(
             f"{bundle.where}: {name} was loaded for the first time in a process of its own, and "
             f"{why}; do not fly it"
         )
     _keep(key)
 
 
-def _tried_aside(command: list[str], digest: str) -> str:
-    """Run a trial; return what went wrong, or nothing."""
+def _tried_aside(command: list[str], digest: str) -> BundleError | CheckFailedError | None:
+    """Run a trial; return what went wrong, if anything did."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"hung for {_LIMIT_S:g} s"
+        return BundleError(f"hung for {_LIMIT_S:g} s")
     if done.returncode < 0:
-        return f"that crashed ({signal.Signals(-done.returncode).name})"
+        return BundleError(f"that crashed ({signal.Signals(-done.returncode).name})")
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("rille bundle: ")]
-        return said[-1].partition(": ")[2] if said else f"that ended with {done.returncode}"
+        words = said[-1].partition(": ")[2] if said else f"that ended with {done.returncode}"
+        failed = done.returncode == CheckFailedError.exit_code
+        return CheckFailedError(words) if failed else BundleError(words)
     if json.loads(done.stdout.splitlines()[-1]).get("digest") != digest:
-        return "another one lay there by then"
-    return ""
+        return BundleError("another one lay there by then")
+    return None
 
 
 def _is_trusted(bundle: Bundle) -> bool:
