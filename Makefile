@@ -69,9 +69,9 @@ bench: $(BENCH)/.ready
 # MediaPipe alone takes 500 MB, and brings an OpenCV of its own: an environment for it.
 peers: $(PEERS)/.ready
 
-# Every scenario of the test bench, in process and over loopback: about ten minutes. Some need root.
+# Every scenario of the test bench, in process and over loopback: five minutes. Some need root.
 hil: $(DEV)/.ready
-	$(DEV)/bin/rille hil catalogue tests/hil/scenarios --jobs $(WORKERS) \
+	$(DEV)/bin/rille hil catalogue tests/hil/scenarios --jobs 4 \
 		--results tests/hil/RESULTS.md $(ARGS)
 
 # Does `rille bench --baseline` catch planted slow-downs, and nothing else? Some minutes.
