@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fuzz.mutate import spoilt
 
 from rille.bundle import Bundle, file_entries, load_bundle, pack, write_bundle
 from rille.errors import RilleError
@@ -23,32 +24,6 @@ def small(mars_bundle: Bundle, tmp_path: Path) -> Bundle:
     files = {name: dice.randbytes(min(len(b), 400)) for name, b in mars_bundle.files.items()}
     manifest = replace(mars_bundle.manifest, files=file_entries(files), metrics={}, provenance={})
     return write_bundle(tmp_path / "small", manifest, files)
-
-
-def damaged(content: bytes, dice: random.Random) -> bytes:
-    """One to three changes: a bit, a cut, bytes put in, taken out, moved, repeated, or a number."""
-    data = bytearray(content)
-    for _ in range(dice.choice((1, 1, 2, 3))):
-        at = dice.randrange(len(data) or 1)
-        length = dice.choice((1, 4, 64, 1000))
-        kind = dice.randrange(8)
-        if kind == 0 and data:
-            data[at] ^= 1 << dice.randrange(8)
-        elif kind == 1:
-            del data[at:]
-        elif kind == 2:
-            data[at:at] = dice.randbytes(length)
-        elif kind == 3:
-            del data[at : at + length]
-        elif kind == 4:
-            data[at : at + length] = bytes(length)
-        elif kind == 5:
-            data += data[at : at + length]
-        elif kind == 6:
-            data[at : at + 4] = b"\xff\xff\xff\xff"
-        else:
-            data[at : at + 1] = dice.choice((b"{", b"]", b'"', b"\\u0000", b"1e999", b"-", b"NaN"))
-    return bytes(data)
 
 
 def is_sound(bundle: Bundle) -> bool:
@@ -70,7 +45,7 @@ def test_damaged_folders(small: Bundle) -> None:
         # The manifest is where there is most to understand.
         name = "manifest.json" if turn % 2 else dice.choice(names)
         before = (folder / name).read_bytes()
-        (folder / name).write_bytes(damaged(before, dice))
+        (folder / name).write_bytes(spoilt([before], dice))
         try:
             assert is_sound(load_bundle(folder))
         except RilleError:
@@ -89,7 +64,7 @@ def test_damaged_zips(small: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "spoilt.zip"
     refused = 0
     for _ in range(ZIPS):
-        path.write_bytes(damaged(content, dice))
+        path.write_bytes(spoilt([content], dice))
         try:
             assert is_sound(load_bundle(path))
         except RilleError:

@@ -143,13 +143,7 @@ def run_closed(
     misses = shed = 0
 
     def turn(index: int, counts: bool) -> Result:
-        pixels = pool[index % len(pool)]
-        # Taking turns in changing order, so that nobody always finds a warm cache.
-        floors.run(pixels, index, counts=counts, half=0)
-        frame = Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
-        result = pipeline.run(frame)
-        floors.run(pixels, index, counts=counts, half=1)
-        return result
+        return _turn(pipeline, floors, pool[index % len(pool)], index, counts)
 
     floors.begin()
     for index in range(warmup):
@@ -178,6 +172,17 @@ def run_closed(
         plan=pipeline.plan,
         seconds=(time.monotonic_ns() - began_ns) / 1e9,
     )
+
+
+def _turn(
+    pipeline: Pipeline, floors: Floors, pixels: NDArray[np.uint8], index: int, counts: bool
+) -> Result:
+    """Run pipeline and floors in changing order, so that nobody always finds a warm cache."""
+    floors.run(pixels, index, counts=counts, half=0)
+    frame = Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
+    result = pipeline.run(frame)
+    floors.run(pixels, index, counts=counts, half=1)
+    return result
 
 
 def add_parts(parts: dict[str, list[float]], result: Result) -> None:
