@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.postprocess.guard import OutputGuard
-    from rille.preprocess import Geometry
+    from rille.preprocess import Geometry, Views
     from rille.result import Classification, Segmentation
 
 
@@ -113,13 +113,17 @@ class Network:
         return Network(contract, self.variant, self.backend, self.bundle, self._engine)
 
     def run(
-        self, pixels: NDArray[np.uint8], guard: OutputGuard | None = None
+        self,
+        pixels: NDArray[np.uint8],
+        guard: OutputGuard | None = None,
+        views: Views | None = None,
     ) -> tuple[Classification | Segmentation, StageTimes]:
         """Answer for one image.
 
         Args:
             pixels: (H, W, 3) RGB or (H, W) grey, uint8.
             guard: looks at the outputs of one source's pictures, in order.
+            views: of this image, where several networks share them.
 
         Returns:
             A `Classification` or a `Segmentation`, by the bundle's task, and the time spent.
@@ -130,7 +134,7 @@ class Network:
             OutputRangeError: they are beyond what the network can give.
         """
         start = time.perf_counter_ns()
-        tensor, geometry = self.preprocessor(pixels)
+        tensor, geometry = self.preprocessor(pixels if views is None else views)
         ready = time.perf_counter_ns()
         outputs = self.backend.infer(tensor)
         inferred = time.perf_counter_ns()

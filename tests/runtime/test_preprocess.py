@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rille.errors import ConfigError, ManifestError
-from rille.preprocess import Preprocessor, normalized, ops_to_json, parse_ops
+from rille.preprocess import Preprocessor, Views, normalized, ops_to_json, parse_ops
 from rille.preprocess.exact import clahe
 from rille.tensor import TensorSpec
 
@@ -196,6 +196,36 @@ def test_buffers_are_reused_in_steady_state() -> None:
     first, _ = run(picture())
     second, _ = run(picture())
     assert first is second
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_that_share_views_see_what_each_would_alone(channels: int) -> None:
+    entries: list[list[Entry]] = [
+        [{"op": colour}, {"op": "resize", "width": width, "height": height}, *even, NORMALIZE]
+        for colour in ("gray", "rgb")
+        for width, height in ((24, 16), (60, 40), (13, 9))
+        for even in ([], [{"op": "equalize"}])
+    ]
+    early: list[Entry] = [{"op": "gray"}, {"op": "clahe", "tiles": 2}, RESIZE, NORMALIZE]
+    runs, alone = ([make(one) for one in (*entries, early)] for _ in range(2))
+    views = Views()
+    for turn in range(3):
+        pixels = picture(40 + turn % 2, 60, channels) + np.uint8(turn)
+        views.show(pixels)
+        for shared, own in zip(runs, alone, strict=True):
+            np.testing.assert_array_equal(shared(views)[0], own(pixels)[0])
+
+
+def test_views_are_made_once_a_picture() -> None:
+    views = Views()
+    grey = views.show(picture()).at(1, 0)
+    assert views.at(1, 0) is grey
+    half = views.at(1, 1)
+    assert half.shape == (20, 30) and views.at(1, 1) is half
+    other = picture(channels=1)
+    assert views.show(other).at(1, 0) is other
+    expected = other.reshape(20, 2, 30, 2).astype(int).sum(axis=(1, 3)) / 4
+    assert np.abs(views.at(1, 1) - expected).max() <= 0.5
 
 
 def test_operations_survive_a_round_trip() -> None:

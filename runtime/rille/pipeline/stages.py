@@ -14,6 +14,7 @@ from rille.network import Network, StageTimes
 from rille.pipeline.lighting import Light
 from rille.pipeline.moments import Moments
 from rille.postprocess.guard import OutputGuard
+from rille.preprocess import Views
 from rille.result import Classification, Segmentation
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class Runner:
         self.parallel = parallel
         self._margin_ms = margin_ms
         self._aside = ThreadPoolExecutor(1, "rille-aside") if parallel else None
+        self._views = Views()
 
     def run(
         self,
@@ -172,6 +174,7 @@ class Runner:
             moments: where decisions take their time from.
             look: tells what is wrong with the picture.
         """
+        self._views.show(frame.pixels)
         if self._aside is not None and len(wanted) > 1:
             return self._at_once(self._aside, wanted, frame, deadline_ns, moments, look)
         work = Work()
@@ -179,7 +182,7 @@ class Runner:
             left_ms = (deadline_ns - moments.now(f"{stages[0].name} left")) / 1e6
             chosen = self._choose(stages, wanted, left_ms - self._margin_ms, work)
             if chosen is not None:
-                work.done.append(_do(chosen, frame, moments))
+                work.done.append(self._do(chosen, frame, moments))
                 work.done[-1].learn()
         # Last: a picture that has just come is in no cache, and looking at it took a millisecond.
         work.quality = look(frame)
@@ -200,12 +203,12 @@ class Runner:
         first, *others = (self._choose(stages, wanted, left_ms, work) for stages in wanted)
 
         def beside() -> tuple[tuple[str, ...], Done | None]:
-            done = _do(first, frame, moments) if first is not None else None
+            done = self._do(first, frame, moments) if first is not None else None
             return look(frame), done
 
         started = aside.submit(beside)
         try:
-            here = [_do(chosen, frame, moments) for chosen in others if chosen is not None]
+            here = [self._do(chosen, frame, moments) for chosen in others if chosen is not None]
         finally:
             # Whatever interrupts this thread: the other still holds the network.
             work.quality, there = started.result()
@@ -227,6 +230,23 @@ class Runner:
             )
         return None
 
+    def _do(self, chosen: tuple[Stage, float], frame: Frame, moments: Moments) -> Done:
+        """Run one stage; an engine's failure is its outcome, not an exception."""
+        stage, left_ms = chosen
+        done = Done(stage, left_ms)
+        begin = moments.now(f"{stage.name} begin")
+        try:
+            if stage.light is None:
+                done.answer, done.times = stage.network.run(frame.pixels, stage.guard, self._views)
+            else:
+                done.answer, done.times, done.flags = stage.light.run(frame, stage.guard)
+        except InferenceError as wrong:
+            done.error = f"{'segment' if stage.name == 'lighter' else stage.name}: {wrong}"
+            done.stuck = isinstance(wrong, OutputStuckError)
+            done.beyond = isinstance(wrong, OutputRangeError)
+        done.cost_ms = (moments.now(f"{stage.name} end") - begin) / 1e6
+        return done
+
     def close(self) -> None:
         """End the other thread."""
         if self._aside is not None:
@@ -238,21 +258,3 @@ def _others_ms(stage: Stage, wanted: Wanted) -> float:
     return sum(
         rivals[0].cost.recent_ms for rivals in wanted if all(rival is not stage for rival in rivals)
     )
-
-
-def _do(chosen: tuple[Stage, float], frame: Frame, moments: Moments) -> Done:
-    """Run one stage; an engine's failure is its outcome, not an exception."""
-    stage, left_ms = chosen
-    done = Done(stage, left_ms)
-    begin = moments.now(f"{stage.name} begin")
-    try:
-        if stage.light is None:
-            done.answer, done.times = stage.network.run(frame.pixels, stage.guard)
-        else:
-            done.answer, done.times, done.flags = stage.light.run(frame, stage.guard)
-    except InferenceError as wrong:
-        done.error = f"{'segment' if stage.name == 'lighter' else stage.name}: {wrong}"
-        done.stuck = isinstance(wrong, OutputStuckError)
-        done.beyond = isinstance(wrong, OutputRangeError)
-    done.cost_ms = (moments.now(f"{stage.name} end") - begin) / 1e6
-    return done

@@ -32,10 +32,11 @@ def classify(
         InferenceError: a logit is not finite. NaN would win an argmax and pass every comparison.
     """
     probabilities = softmax(logits, decision.temperature)
-    best = int(probabilities.argmax())
-    top = float(probabilities[best])
-    positive = probabilities[probabilities > 0]
-    entropy = float(-(positive * np.log(positive)).sum()) / math.log(max(len(labels), 2))
+    # Few numbers: plain arithmetic takes a tenth of the time of a dozen calls of NumPy.
+    values = probabilities.tolist()
+    top = max(values)
+    best = values.index(top)
+    entropy = -sum(p * math.log(p) for p in values if p > 0) / math.log(max(len(labels), 2))
     return Classification(
         label=labels[best].name,
         label_id=labels[best].id,
@@ -63,12 +64,15 @@ def decide_labels(
         InferenceError: a logit is not finite.
     """
     probabilities = sigmoid(logits, decision.temperature)
+    values = probabilities.tolist()
     thresholds = decision.label_thresholds or (0.5,) * len(labels)
-    holds = probabilities >= np.array(thresholds, np.float32)
+    # Thresholds were fitted on probabilities of float32, and are compared as such.
+    holds = [p >= np.float32(t) for p, t in zip(values, thresholds, strict=True)]
     present = tuple(label.name for label, yes in zip(labels, holds, strict=True) if yes)
-    sure = float(np.where(holds, probabilities, 1 - probabilities).min())
-    p = np.clip(probabilities.astype(np.float64), 1e-12, 1 - 1e-12)
-    entropy = float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).mean())
+    sure = min(p if yes else 1 - p for p, yes in zip(values, holds, strict=True))
+    clipped = [min(max(p, 1e-12), 1 - 1e-12) for p in values]
+    bits = (-p * math.log2(p) - (1 - p) * math.log2(1 - p) for p in clipped)
+    entropy = sum(bits) / len(clipped)
     return Classification(
         label=" + ".join(present) or "plain",
         label_id=-1,
@@ -76,7 +80,7 @@ def decide_labels(
         entropy=entropy,
         abstained=sure < decision.abstain_below,
         probabilities=probabilities,
-        labels={entry.name: float(v) for entry, v in zip(labels, probabilities, strict=True)},
+        labels={entry.name: p for entry, p in zip(labels, values, strict=True)},
         present=present,
         logits=logits,
     )

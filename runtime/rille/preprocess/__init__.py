@@ -24,7 +24,8 @@ from rille.preprocess.ops import (
     ops_to_json,
     parse_ops,
 )
-from rille.preprocess.run import Preprocessor, coloured, evened, normalized
+from rille.preprocess.run import Preprocessor, evened, normalized
+from rille.preprocess.views import Views, coloured
 
 __all__ = [
     "Clahe",
@@ -38,6 +39,7 @@ __all__ = [
     "Resize",
     "Rgb",
     "Standardize",
+    "Views",
     "coloured",
     "evened",
     "normalized",

@@ -22,10 +22,14 @@ from rille.preprocess.ops import (
     Rgb,
     Standardize,
 )
+from rille.preprocess.views import Views, coloured
 from rille.tensor import TensorSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_SHIFT = (np.arange(256) - 128).astype(np.int8)[:, None]
 
 
 class Preprocessor:
@@ -73,14 +77,19 @@ class Preprocessor:
         self._repeats_late = colour.channels == 3 and len(ops) == 3
         self._tensor = np.full(made, tensor.zero, tensor.numpy_dtype)
         self._filled: Geometry | None = None
-        self._plane: NDArray[np.uint8] | None = None
-        self._sized: list[NDArray[np.uint8]] = []
+        # A shift by 128 steps, which networks of pixels usually take, is one bit: no table needed.
+        self._flips = self._fixed_table is not None and np.array_equal(
+            self._fixed_table, np.broadcast_to(_SHIFT, self._fixed_table.shape)
+        )
+        self._views = Views(exact=exact)
+        self._sized: NDArray[np.uint8] | None = None
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], Geometry]:
+    def __call__(self, pixels: NDArray[np.uint8] | Views) -> tuple[NDArray[Any], Geometry]:
         """Turn an image into the network's input tensor.
 
         Args:
-            pixels: (H, W, 3) RGB or (H, W) grey, uint8.
+            pixels: (H, W, 3) RGB or (H, W) grey, uint8; or views of it that several networks
+                share.
 
         Returns:
             The (1, h, w, c) tensor in the network's dtype, and where its pixels lie.
@@ -91,24 +100,25 @@ class Preprocessor:
         image, geometry = self.fit(pixels)
         return self.finish(image, geometry), geometry
 
-    def fit(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Geometry]:
+    def fit(self, pixels: NDArray[np.uint8] | Views) -> tuple[NDArray[np.uint8], Geometry]:
         """Run every operation but the last: still 8-bit pixels, at the network's scale.
 
         Training augments between `fit` and `finish`. The image holds the content alone, without
         letterbox margins; it may be a buffer that the next call overwrites.
         """
-        _check(pixels)
+        views = pixels if isinstance(pixels, Views) else self._views.show(pixels)
+        _check(views.pixels)
         # A grey image is repeated to three channels after the resize: a third of the work.
-        late_colour = pixels.ndim == 2 and self._repeats_late
-        image = pixels if late_colour else coloured(pixels, self._channels, self._plane)
-        if image is not pixels:
-            self._plane = image
-        geometry = self._fit.geometry(image.shape[1], image.shape[0])
+        late_colour = views.pixels.ndim == 2 and self._repeats_late
+        channels = 1 if late_colour else self._channels
+        geometry = self._fit.geometry(views.pixels.shape[1], views.pixels.shape[0])
+        image = None
         for op in self.ops[1:-1]:
             if isinstance(op, Resize | Letterbox):
-                image = self._resized(image, geometry)
+                image = self._resized(views, channels, geometry, image)
             elif isinstance(op, Equalize | Clahe):
-                image = evened(op, image, self._exact)
+                image = evened(op, views.at(channels, 0) if image is None else image, self._exact)
+        assert image is not None  # one operation resizes
         return coloured(image, self._channels) if late_colour else image, geometry
 
     def finish(self, image: NDArray[np.uint8], geometry: Geometry) -> NDArray[Any]:
@@ -123,39 +133,45 @@ class Preprocessor:
         columns = slice(geometry.left, geometry.left + geometry.width)
         out = self._tensor[0, rows, columns]
         target = out[:, :, 0] if self._channels == 1 else out
-        cv2.LUT(image, table.reshape(1, 256, -1), dst=target)
+        if self._flips:
+            np.bitwise_xor(image, 128, out=target.view(np.uint8))
+        else:
+            cv2.LUT(image, table.reshape(1, 256, -1), dst=target)
         return self._tensor
 
-    def _resized(self, image: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+    def _resized(
+        self,
+        views: Views,
+        channels: int,
+        geometry: Geometry,
+        changed: NDArray[np.uint8] | None,
+    ) -> NDArray[np.uint8]:
         """Stretch to the geometry's size into a buffer, without aliasing.
 
-        Bilinear sampling is right down to half size. Images larger than that are halved first, by
-        exact averages of two by two pixels: as smooth as area resampling and several times faster.
+        Bilinear sampling is right down to half size. Images larger than that are halved first.
+
+        Args:
+            views: the picture.
+            channels: how many of it.
+            geometry: says the size.
+            changed: the picture, where an operation came before.
         """
+        if changed is not None:
+            views, channels = self._views.show(changed), 1 if changed.ndim == 2 else 3
         size = (geometry.width, geometry.height)
-        # OpenCV has two bilinear samplings; the slower one is exact, also in halving.
-        halving = cv2.INTER_LINEAR_EXACT if self._exact else cv2.INTER_AREA
-        sampling = cv2.INTER_LINEAR_EXACT if self._exact else cv2.INTER_LINEAR
-        step = 0
-        while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
-            half = (image.shape[1] // 2, image.shape[0] // 2)
-            image = self._resize_into(step, image, half, halving)
-            step += 1
+        height, width = views.pixels.shape[:2]
+        halvings = 0
+        while width >> halvings >= 2 * size[0] and height >> halvings >= 2 * size[1]:
+            halvings += 1
+        image = views.at(channels, halvings)
         if image.shape[1::-1] == size:
             return image
-        return self._resize_into(step, image, size, sampling)
-
-    def _resize_into(
-        self, step: int, image: NDArray[np.uint8], size: tuple[int, int], how: int
-    ) -> NDArray[np.uint8]:
-        """Resize into the buffer of this step, made anew only when the shape changes."""
         shape = (size[1], size[0], *image.shape[2:])
-        if step == len(self._sized):
-            self._sized.append(np.empty(shape, np.uint8))
-        if self._sized[step].shape != shape:
-            self._sized[step] = np.empty(shape, np.uint8)
-        cv2.resize(image, size, dst=self._sized[step], interpolation=how)
-        return self._sized[step]
+        if self._sized is None or self._sized.shape != shape:
+            self._sized = np.empty(shape, np.uint8)
+        sampling = cv2.INTER_LINEAR_EXACT if self._exact else cv2.INTER_LINEAR
+        cv2.resize(image, size, dst=self._sized, interpolation=sampling)
+        return self._sized
 
 
 def normalized(last: Normalize | Standardize, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -183,23 +199,6 @@ def _check(pixels: NDArray[np.uint8]) -> None:
         )
     if pixels.size == 0:
         raise ConfigError(f"image of shape {list(pixels.shape)} holds no pixel")
-
-
-def coloured(
-    pixels: NDArray[np.uint8], channels: int, out: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
-    """Return the image with that many channels: what `gray` and `rgb` do.
-
-    Args:
-        pixels: (H, W, 3) RGB or (H, W) grey, uint8.
-        channels: 1 or 3.
-        out: memory for the result, used if it has the right shape.
-    """
-    grey = pixels.ndim == 2
-    if grey == (channels == 1):
-        return pixels
-    code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_RGB2GRAY
-    return cv2.cvtColor(pixels, code, dst=out)  # type: ignore[return-value]  # stubs lose the dtype
 
 
 def evened(
