@@ -136,7 +136,7 @@ $(BENCH)/.ready: pyproject.toml | python
 	@echo 'setting up $(BENCH): the runtime, and what measures it' >&2
 	$(PYTHON) -m venv --clear $(BENCH)
 	$(BENCH)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python $(PIP) install --group bench --editable '.[onnx,record]'
+	$(BENCH)/bin/python $(PIP) install --group bench --editable '.[ccsds,onnx,record]'
 	@touch $@
 
 $(PEERS)/.ready: pyproject.toml | python
