@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-import rille
 from rille.bundle import Bundle, file_entries, write_bundle
 from rille.bundle.manifest import SCHEMA, Contract, Decision, Manifest
 from rille.datasets import Dataset, open_dataset, samples_of
 from rille.datasets.readable import readable
-from rille.errors import BundleError, CheckFailedError, DatasetError
+from rille.errors import BundleError, CheckFailedError
 from rille.evaluate import Evaluation, evaluate
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
@@ -31,6 +25,7 @@ from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
 from rille_export.speed import measure
+from rille_export.versions import versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +81,7 @@ def export(
         f"{run.data.train}+{run.data.validation}",
         skip=bool(run.provenance.get("unreadable")),  # what training left out is left out here
     )
-    _check_data(run, dataset)
+    calibration.check_data(dataset, run.contract, run.provenance.get("dataset"))
     source = options.decision_from
     if source is not None:
         _check_source(source, run.contract)
@@ -135,26 +130,6 @@ def _opened(path: Path, options: ExportOptions) -> tuple[TrainedRun, Any]:
     return read_run(path), convert.load_model(path / "model.keras")
 
 
-def _check_data(run: TrainedRun, dataset: Dataset) -> None:
-    """Refuse images that the network was not made for: ranges and scores would mean nothing.
-
-    Raises:
-        DatasetError: another data set than the run's, or one that knows none of the labels.
-    """
-    trained_on = run.provenance.get("dataset", dataset.name)
-    if dataset.name != trained_on:
-        raise DatasetError(
-            f"{dataset.root}: is {dataset.name}, but {run.contract.name} was trained on "
-            f"{trained_on}; calibrating and scoring need the data set it was trained on"
-        )
-    known = {label.name for label in dataset.labels}
-    if known.isdisjoint(run.contract.label_names):
-        raise DatasetError(
-            f"{dataset.root}: shows {', '.join(sorted(known)[:6])}, and nothing that "
-            f"{run.contract.name} answers ({', '.join(run.contract.label_names[:6])})"
-        )
-
-
 def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, Any]:
     """Return what the run says of itself, and how it was exported."""
     run, source = task.run, task.options.decision_from
@@ -172,7 +147,7 @@ def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, 
         "decision_from": source.digest if source else None,
         "parity_failures": made.failures,
         "forced": bool(made.failures),
-        **_versions(),
+        **versions(),
     }
 
 
@@ -205,14 +180,6 @@ def _check_source(source: Bundle, contract: Contract) -> None:
             f"{source.where}: its task or labels are not those of {contract.name}; --decision-from "
             "needs a bundle of the same recipe"
         )
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "exported_with": f"rille {rille.__version__}, keras {keras.__version__}, "
-        f"tensorflow {tf.__version__}, python {platform.python_version()}",
-        "exported_on": time.strftime("%Y-%m-%d", time.gmtime()),
-    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rille.bundle.manifest import Contract
-from rille.datasets import ImageSample, MultiLabelSample, Sample
+from rille.datasets import Dataset, ImageSample, MultiLabelSample, Sample
+from rille.errors import DatasetError
 from rille.images import read_image
 from rille.preprocess import Preprocessor
 from rille.tensor import TensorSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def check_data(dataset: Dataset, contract: Contract, trained_on: object) -> None:
+    """Refuse images that the network was not made for: ranges and scores would mean nothing.
+
+    Args:
+        dataset: what was opened.
+        contract: what the network answers.
+        trained_on: the name of the data set it learnt from; None where that is not known.
+
+    Raises:
+        DatasetError: another data set than that, or one that knows none of the labels.
+    """
+    if trained_on is not None and dataset.name != trained_on:
+        raise DatasetError(
+            f"{dataset.root}: is {dataset.name}, but {contract.name} was trained on "
+            f"{trained_on}; calibrating and scoring need the data set it was trained on"
+        )
+    known = {label.name for label in dataset.labels}
+    if known.isdisjoint(contract.label_names):
+        raise DatasetError(
+            f"{dataset.root}: shows {', '.join(sorted(known)[:6])}, and nothing that "
+            f"{contract.name} answers ({', '.join(contract.label_names[:6])})"
+        )
 
 
 def choose(samples: Sequence[Sample], count: int, seed: int = 1) -> list[Sample]:

@@ -42,7 +42,7 @@ def model_card(
         "## Scores",
         f"Split `{d['split']}` of {d['dataset']} ({d['images']} images), through the runtime, on "
         f"{d['backend']}. {_standing(provenance, d['split'])}",
-        _score_table(parity),
+        score_table(parity),
         *(f"**Note:** {warning}." for warning in warnings),
         *_details(after),
         "Definitions: " + "; ".join(f"{k}: {v}" for k, v in d["definitions"].items()) + ".",
@@ -99,7 +99,8 @@ def _standing(provenance: dict[str, Any], split: str) -> str:
     return f"The network was fitted on split `{trained}` alone; {fitted}flatter a little."
 
 
-def _score_table(parities: dict[str, Parity]) -> str:
+def score_table(parities: dict[str, Parity]) -> str:
+    """Return scores of the float network beside those of each form, as a Markdown table."""
     forms, first = list(parities), next(iter(parities.values()))
     rows = [
         f"| {name} | {value:.4f} | "

@@ -1,4 +1,4 @@
-"""`rille export`: a run folder in, a verified bundle out."""
+"""`rille export`: a run folder or a finished bundle in, a verified bundle out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from rille.bundle import Bundle
+    from rille_export.parity import Parity
+
+Made: TypeAlias = "tuple[Bundle, dict[str, Parity]]"
 
 
 def main(arguments: list[str]) -> int:
@@ -23,11 +30,33 @@ def main(arguments: list[str]) -> int:
         parser.error("--calibration-images must be at least 1")
     if options.tune is not None and options.tune < 0:
         parser.error("--tune must be at least 0")
+    finished = _is_bundle(options.run)
+    bundle, parity = _added(options, parser) if finished else _exported(options)
+    for form, comparison in parity.items():
+        print(f"{form}, {len(bundle.files[bundle.manifest.variants[form].file]) / 1e6:.2f} MB")
+        print(comparison.table())
+    size = sum(map(len, bundle.files.values())) / 1e6
+    sys.stderr.write(f"wrote {bundle.where} ({size:.2f} MB), digest {bundle.digest}\n")
+    return 0
+
+
+def _is_bundle(path: Path) -> bool:
+    """Return whether this is a bundle: a folder, an archive, or the name of a shipped one."""
+    from rille.bundle import shipped_bundles
+    from rille.bundle.load import MANIFEST
+
+    if path.exists():
+        return path.suffix == ".zip" or (path / MANIFEST).is_file()
+    return str(path) in shipped_bundles()
+
+
+def _exported(options: argparse.Namespace) -> Made:
+    """Export a training run, or a network from elsewhere."""
     from rille.bundle import load_bundle
     from rille_export.assemble import ExportOptions, default_say, export
 
     source = load_bundle(options.decision_from) if options.decision_from else None
-    bundle, parity = export(
+    return export(
         options.run,
         options.data,
         options.out or _beside(options),
@@ -42,12 +71,33 @@ def main(arguments: list[str]) -> int:
         ),
         default_say,
     )
-    for form, comparison in parity.items():
-        print(f"{form}, {len(bundle.files[bundle.manifest.variants[form].file]) / 1e6:.2f} MB")
-        print(comparison.table())
-    size = sum(map(len, bundle.files.values())) / 1e6
-    sys.stderr.write(f"wrote {bundle.where} ({size:.2f} MB), digest {bundle.digest}\n")
-    return 0
+
+
+def _added(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Made:
+    """Add forms to a finished bundle."""
+    from rille.bundle import load_bundle
+    from rille_export.add_forms import add_forms
+    from rille_export.assemble import default_say
+
+    for word, given in (
+        ("--contract", options.contract),
+        ("--tune", options.tune),
+        ("--allow-float", options.allow_float),
+        ("--decision-from", options.decision_from),
+    ):
+        if given:
+            parser.error(f"{word} is for a trained network; {options.run} is a finished bundle")
+    if not options.targets:
+        parser.error(f"{options.run} is a finished bundle: name what to add, as --target tensorrt")
+    return add_forms(
+        load_bundle(str(options.run)),
+        options.data,
+        options.out or Path(f"{Path(options.run).name}-onnx"),
+        options.targets,
+        calibration_images=options.calibration_images,
+        force=options.force,
+        say=default_say,
+    )
 
 
 def _beside(options: argparse.Namespace) -> Path:
@@ -63,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "run",
         type=Path,
-        help="folder of a finished `rille train`; with --contract a .keras file or a SavedModel",
+        help="folder of a finished `rille train`; with --contract a .keras file or a SavedModel; "
+        "or a finished bundle that --target adds ONNX forms to",
     )
     parser.add_argument(
         "--contract",

@@ -59,15 +59,20 @@ def golden_files(
     files = {f"golden.{k}.png": picture for k, picture in enumerate(pictures[:count])}
     variants = {}
     for key, network in networks.items():
-        golden: dict[str, str] = {}
-        answers = [_infer(network, pixels) for _, _, pixels in ranked[:count]]
-        for role in answers[0]:
-            golden[role] = f"golden.{key}.{role}.bin"
-            files[golden[role]] = b"".join(
-                np.ascontiguousarray(said[role]).tobytes() for said in answers
-            )
+        said = answers(network, [pixels for _, _, pixels in ranked[:count]])
+        golden = {role: f"golden.{key}.{role}.bin" for role in said}
+        files |= {golden[role]: content for role, content in said.items()}
         variants[key] = replace(forms[key].variant, golden=golden)
     return files, variants
+
+
+def answers(network: Network, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, bytes]:
+    """Return role -> what a network answers to some pictures, as a golden file holds it."""
+    said = [_infer(network, pixels) for pixels in pictures]
+    return {
+        role: b"".join(np.ascontiguousarray(one[role]).tobytes() for one in said)
+        for role in (said[0] if said else {})
+    }
 
 
 def margin(network: Network, outputs: Mapping[str, NDArray[Any]]) -> float:

@@ -9,7 +9,7 @@ TensorRT 10 and 11 and ONNX Runtime read alike.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +42,37 @@ def to_onnx(model: Any, precision: str, calibration: Sequence[NDArray[Any]]) -> 
     Raises:
         BundleError: it cannot be converted, or what comes out is no sound graph.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    return _made(model.name, precision, calibration, lambda folder: _exported(model, folder))
+
+
+def from_tflite(
+    content: bytes, roles: Mapping[str, int], precision: str, calibration: Sequence[NDArray[Any]]
+) -> bytes:
+    """Convert a `.tflite` network of float32; see `to_onnx`.
+
+    Args:
+        content: the file.
+        roles: name -> which of its outputs; the ONNX network's outputs are called so.
+        precision: "fp32", "fp16" or "int8".
+        calibration: (1, h, w, c) inputs, for the ranges of int8.
+
+    Raises:
+        BundleError: it cannot be converted, or what comes out is no sound graph.
+    """
+    return _made("network", precision, calibration, lambda folder: _read(content, roles, folder))
+
+
+def _made(
+    name: str,
+    precision: str,
+    calibration: Sequence[NDArray[Any]],
+    convert: Callable[[Path], Any],
+) -> bytes:
+    """Return a graph of float32 in the precision wanted, checked."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         try:
-            graph = _exported(model, folder)
+            graph = convert(folder)
             if precision == "fp16":
                 graph = _half(graph)
             elif precision == "int8":
@@ -54,7 +81,7 @@ def to_onnx(model: Any, precision: str, calibration: Sequence[NDArray[Any]]) -> 
         except Exception as wrong:  # four libraries take part, each with its own errors
             reason = (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]
             raise BundleError(
-                f"{model.name}: cannot be converted to ONNX {precision} ({reason})"
+                f"{name}: cannot be converted to ONNX {precision} ({reason})"
             ) from None
     content: bytes = graph.SerializeToString()
     return content
@@ -96,6 +123,25 @@ def _exported(model: Any, folder: Path) -> Any:
             file, format="onnx", verbose=False, input_signature=signature, opset_version=_OPSET
         )
     return onnx.load(file)
+
+
+def _read(content: bytes, roles: Mapping[str, int], folder: Path) -> Any:
+    """Return a `.tflite` network as a graph with our names for its input and outputs."""
+    import tf2onnx
+
+    file = folder / "model.tflite"
+    file.write_bytes(content)
+    with quiet():
+        model, _ = tf2onnx.convert.from_tflite(str(file), opset=_OPSET)
+    graph = model.graph
+    names = {graph.input[0].name: _INPUT}
+    names |= {graph.output[place].name: role for role, place in roles.items()}
+    for node in graph.node:
+        for words in (node.input, node.output):
+            words[:] = [names.get(word, word) for word in words]
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        value.name = names.get(value.name, value.name)
+    return model
 
 
 def _half(graph: Any) -> Any:
