@@ -142,8 +142,8 @@ def _unfamiliar(fitted: dict[str, Any], split: str) -> str:
     return (
         "Every answer carries an out-of-distribution score: distance of the features from the "
         f"{fitted['directions']} directions in which those of {fitted['fitted_on_images']} "
-        f"training images spread most{doubt}, over what one picture in twenty of this kind exceeds. Above 1 "
-        f"the picture is flagged: {100 * fitted['validation_flagged']:.1f} % of "
+        f"training images spread most{doubt}, over what one picture in twenty of this kind "
+        f"exceeds. Above 1 the picture is flagged: {100 * fitted['validation_flagged']:.1f} % of "
         f"{fitted['validation_images']} images of split `{split}` are."
     )
 

@@ -158,6 +158,11 @@ class Network:
         score = self._familiarity(outputs[FEATURES], answer.probability)
         return replace(answer, ood_score=score)
 
+    @property
+    def scores_familiarity(self) -> bool:
+        """Whether answers carry an out-of-distribution score."""
+        return self._familiarity is not None
+
     def self_test(self) -> float:
         """Run every golden image of the bundle; see `rille.golden.GoldenTest.check`.
 
