@@ -17,6 +17,7 @@ from rille.evaluate import Evaluation, evaluate
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
+from rille_export.familiarity import Fitted, fit_familiarity
 from rille_export.foreign import check_logits, read_foreign
 from rille_export.forms import FLOAT, Form, chosen_forms, make_forms, quantised
 from rille_export.golden import golden_files
@@ -99,6 +100,7 @@ def export(
         raise CheckFailedError(_complaint(task, made))
     provenance = _provenance(task, made, offsets)
     contract = replace(run.contract, decision=made.decision)
+    fitted = fit_familiarity(contract, made.forms[made.first], dataset, run.data, source, say)
     kept = {name: made.forms[name] for name in made.parity}
     sizes = {name: len(form.content) for name, form in kept.items()}
     speeds = measure(made.forms)
@@ -106,9 +108,13 @@ def export(
     warnings = [f"{name} is {s.warning}" for name, s in speeds.items() if s.warning]
     for warning in warnings:
         say(f"warning: {warning}")
-    card = model_card(contract, provenance, made.parity, after, sizes, warnings)
+    told = fitted.record if fitted is not None else None
+    card = model_card(contract, provenance, made.parity, after, sizes, warnings, told)
     metrics = _metrics(task, made) | {"speed": {k: s.to_json() for k, s in speeds.items()}}
-    return _write(out, contract, kept, made.first, card, metrics, provenance), made.parity
+    if told is not None:
+        metrics["out_of_distribution"] = told
+    bundle = _write(out, contract, kept, made.first, card, metrics, provenance, fitted)
+    return bundle, made.parity
 
 
 def _metrics(task: _Task, made: _Attempt) -> dict[str, Any]:
@@ -313,18 +319,22 @@ def _write(
     card: str,
     metrics: dict[str, Any],
     provenance: dict[str, Any],
+    fitted: Fitted | None,
 ) -> Bundle:
     """Choose golden images, note what each network answers to them, and write the bundle."""
     files, variants = golden_files(contract, forms, judge)
     pictures = tuple(name for name in files if name.endswith(".png"))
     files |= {form.variant.file: form.content for form in forms.values()}
     files["MODEL_CARD.md"] = card.encode()
+    if fitted is not None:
+        files[fitted.known.file] = fitted.content
     manifest = Manifest(
         **{f.name: getattr(contract, f.name) for f in fields(Contract)},
         schema=SCHEMA,
         variants=variants,
         files=file_entries(files),
         golden_images=pictures,
+        familiarity=fitted.known if fitted is not None else None,
         metrics=metrics,
         provenance=provenance,
     )

@@ -17,6 +17,7 @@ def model_card(
     after: Evaluation,
     sizes: dict[str, int],
     warnings: Sequence[str] = (),
+    unfamiliar: dict[str, Any] | None = None,
 ) -> str:
     """Return the card as Markdown.
 
@@ -27,6 +28,7 @@ def model_card(
         after: scores of the first form.
         sizes: form -> bytes of the model file.
         warnings: what a user of the bundle should know beforehand.
+        unfamiliar: how its out-of-distribution score was fitted; None where it has none.
     """
     d = after.detail
     parts = [
@@ -45,6 +47,7 @@ def model_card(
         score_table(parity),
         *(f"**Note:** {warning}." for warning in warnings),
         *_details(after),
+        *([_unfamiliar(unfamiliar, d["split"])] if unfamiliar else []),
         "Definitions: " + "; ".join(f"{k}: {v}" for k, v in d["definitions"].items()) + ".",
         "## Made from",
         *_training(contract.name, provenance, d["split"]),
@@ -132,6 +135,18 @@ def _details(after: Evaluation) -> list[str]:
     ]
     table = "\n".join(["| class | images | recall | precision |", "|---|---|---|---|", *rows])
     return [head, _abstention_table(c), table]
+
+
+def _unfamiliar(fitted: dict[str, Any], split: str) -> str:
+    """Return what the score says, and how often it is wrong."""
+    doubt = "" if fitted["doubt_from"] == "none" else " and 1 - probability"
+    return (
+        "Every answer carries an out-of-distribution score: distance of the features from the "
+        f"{fitted['directions']} directions in which those of {fitted['fitted_on_images']} "
+        f"training images spread most{doubt}, over what one picture in twenty of this kind "
+        f"exceeds. Above 1 the picture is flagged: {100 * fitted['validation_flagged']:.1f} % of "
+        f"{fitted['validation_images']} images of split `{split}` are."
+    )
 
 
 def _abstention_table(calibration: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from rille.bundle.manifest import Contract, Variant
 from rille.errors import CheckFailedError, ConfigError, nearest
 from rille.network import Network
 from rille_export import convert, to_onnx
+from rille_export.features import with_features
 from rille_export.noise import layer_named, layer_names
 from rille_export.qdq import float_weights
 from rille_export.tune import Say, tuned
@@ -97,7 +98,10 @@ def make_forms(
         BundleError: a conversion failed, or left something out.
         CheckFailedError: a float form differs from Keras.
     """
-    small = tuned(model, tensors, steps, say) if steps else model
+    # Tuning is about the answers alone, so features come after it.
+    small = with_features(tuned(model, tensors, steps, say)) if steps else None
+    model = with_features(model)
+    small = model if small is None else small
     with convert.SavedModels() as saved:
         return _made(contract, model, small, tensors, wanted, allow_float, saved)
 

@@ -118,9 +118,10 @@ def _draw_panel(panel: NDArray[np.uint8], result: Result) -> None:
     c = result.classification
     if c is not None:
         label = f"{c.label} {100 * c.probability:.0f} %"
-        _text(
-            panel, f"({label}?)" if c.abstained else label, 150, 20, _DIM if c.abstained else _INK
-        )
+        doubtful = c.abstained or c.out_of_distribution
+        words = f"({label}?)" if doubtful else label
+        words += f" unlike training, {c.ood_score:.1f}" if c.out_of_distribution else ""
+        _text(panel, words, 150, 20, _DIM if doubtful else _INK)
     if result.segmentation is not None or result.tracked is not None:
         followed = "" if result.tracked is None else f" {result.tracked.age_frames} frames ago"
         count = _counted(result) + followed

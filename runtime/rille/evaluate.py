@@ -53,6 +53,7 @@ class Evaluation:
         truth: classification: (n,) class index of each sample, -1 for a class the network lacks;
             multilabel: (n, labels) 1, 0, or -1 where it is no clear case.
         objects: segmentation by ellipses: every feature found down to `AP_FLOOR`, matched.
+        ood_scores: of each image, where the network has them; see `rille.familiarity`.
     """
 
     task: str
@@ -61,6 +62,7 @@ class Evaluation:
     logits: Any = field(default=None, repr=False)
     truth: Any = field(default=None, repr=False)
     objects: ObjectCounts | None = field(default=None, repr=False)
+    ood_scores: tuple[float, ...] = field(default=(), repr=False)
 
 
 def evaluate(
@@ -104,6 +106,9 @@ def evaluate(
     if len(unreadable) == len(samples):
         raise DatasetError(f"{dataset.root}: no image of split {split!r} can be read")
     result = score.finish(dataset)
+    if result.ood_scores:
+        flagged = float(np.mean(np.array(result.ood_scores) > 1.0))
+        result.detail["out_of_distribution"] = {"flagged": flagged}
     result.detail.update(
         scores=dict(result.scores),
         network=network.contract.name,
@@ -141,7 +146,12 @@ class _Labelled:
         scores, detail = self._scores.finish()
         logits, truth = np.stack(self._scores.logits), np.stack(self._scores.truth)
         return Evaluation(
-            task="multilabel", scores=scores, detail=detail, logits=logits, truth=truth
+            task="multilabel",
+            scores=scores,
+            detail=detail,
+            logits=logits,
+            truth=truth,
+            ood_scores=tuple(self._scores.ood_scores),
         )
 
 
@@ -217,6 +227,7 @@ class _Classified:
             detail=detail,
             logits=np.stack(self._logits),
             truth=np.array(self._truth),
+            ood_scores=tuple(a.ood_score for a in self._answers if a.ood_score is not None),
         )
 
 

@@ -78,6 +78,8 @@ KINDS: Mapping[str, Kind] = {
     "SUN_CONFIRMED": Kind(72, Severity.ACTIVITY_HI),
     "OUTPUT_STUCK": Kind(73, Severity.WARNING_HI),
     "OUTPUT_BEYOND": Kind(74, Severity.WARNING_HI),
+    "SCENE_UNFAMILIAR": Kind(75, Severity.WARNING_LO),
+    "SCENE_FAMILIAR": Kind(76, Severity.ACTIVITY_HI),
 }
 """Every event id there is; numbers are never given anew."""
 

@@ -310,6 +310,17 @@ def average_precision(score: NDArray[np.float32], holds: NDArray[np.bool_]) -> f
     return float((precision * np.diff(hits[last], prepend=0)).sum() / hits[-1])
 
 
+def area_under_roc(inside: Sequence[float], outside: Sequence[float]) -> float:
+    """Return how often a number from outside is the larger of two, ties by half (Mann-Whitney).
+
+    Args:
+        inside, outside: scores of two kinds, at least one of each.
+    """
+    below = np.sort(np.asarray(inside, np.float64))
+    fewer = np.searchsorted(below, outside, "left") + np.searchsorted(below, outside, "right")
+    return float(fewer.mean() / (2 * len(below)))
+
+
 def expected_calibration_error(
     probability: NDArray[np.float32], right: NDArray[np.bool_], bins: int = BINS
 ) -> float:

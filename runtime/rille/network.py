@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rille.backends import Backend, open_backend, target_of
 from rille.bundle import Bundle, Variant
-from rille.bundle.manifest import Contract, Decision
+from rille.bundle.manifest import FEATURES, Contract, Decision
 from rille.errors import BundleError, RilleError
+from rille.familiarity import FamiliarityCheck
 from rille.golden import GoldenTest
 from rille.postprocess import FeatureDecoder, classify, decide_labels
 from rille.postprocess.ranges import OutputRanges
@@ -76,6 +77,7 @@ class Network:
         exact = Preprocessor(contract.ops, variant.input, exact=True)
         self._golden = GoldenTest(bundle, variant, exact) if bundle else None
         self._ranges = OutputRanges.of(bundle, variant) if bundle else OutputRanges({})
+        self._familiarity = FamiliarityCheck.of(bundle, variant) if bundle else None
         self._decoder = (
             FeatureDecoder(variant, contract.decision, contract.labels)
             if contract.task == "segmentation"
@@ -153,8 +155,17 @@ class Network:
         if self._decoder is not None:
             return self._decoder(outputs, geometry)
         logits = self.variant.outputs["logits"].tensor.dequantize(outputs["logits"])[0]
-        answer = decide_labels if self.contract.task == "multilabel" else classify
-        return answer(logits, self.contract.labels, self.contract.decision)
+        decide = decide_labels if self.contract.task == "multilabel" else classify
+        answer = decide(logits, self.contract.labels, self.contract.decision)
+        if self._familiarity is None:
+            return answer
+        score = self._familiarity(outputs[FEATURES], answer.probability)
+        return replace(answer, ood_score=score)
+
+    @property
+    def scores_familiarity(self) -> bool:
+        """Whether answers carry an out-of-distribution score."""
+        return self._familiarity is not None
 
     def self_test(self) -> float:
         """Run every golden image of the bundle; see `rille.golden.GoldenTest.check`.
@@ -207,6 +218,8 @@ class Network:
         same = [name for name, form in forms.items() if form.file == self.variant.file]
         name, form = bundle.variant(same[0] if same else None, target_of(self._engine))
         bundle.verify(form.file)
+        if bundle.manifest.familiarity is not None:
+            bundle.verify(bundle.manifest.familiarity.file)
         fresh = Network.load(
             bundle, variant=name, backend=self._engine, threads=self.backend.threads
         )
@@ -218,13 +231,14 @@ class Network:
         return fresh
 
     def adopt(self, fresh: Network) -> None:
-        """Go on with the engine, the bytes and the golden answers of `again`.
+        """Go on with the engine, bytes, golden answers and familiarity check of `again`.
 
         Args:
             fresh: of a bundle with the same digest; not to be used any more.
         """
         before, self.backend = self.backend, fresh.backend
         self.bundle, self._golden = fresh.bundle, fresh._golden
+        self._familiarity = fresh._familiarity
         before.close()
 
     def reload(self) -> None:

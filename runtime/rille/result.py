@@ -49,6 +49,9 @@ class Classification:
         present: the independent labels that hold.
         logits: (classes,) float32, what the network itself said; the same on every machine where
             its kernels are exact, which powers and sums made from it need not be.
+        ood_score: how unlike the picture is to those the network was made for: at 1, only one in
+            twenty of them is as unlike; None where the bundle cannot tell. See
+            `rille.familiarity`.
     """
 
     label: str
@@ -60,6 +63,12 @@ class Classification:
     labels: Mapping[str, float] = field(default_factory=dict)
     present: tuple[str, ...] = ()
     logits: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
+    ood_score: float | None = None
+
+    @property
+    def out_of_distribution(self) -> bool:
+        """Whether the picture is not of the kind that the network was made for."""
+        return self.ood_score is not None and self.ood_score > 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +252,9 @@ class Result:
                 "entropy": round(c.entropy, 4),
                 "abstained": c.abstained,
             }
+            if c.ood_score is not None:
+                record["classification"]["ood_score"] = round(c.ood_score, 4)
+                record["classification"]["out_of_distribution"] = c.out_of_distribution
             if c.labels:
                 record["classification"]["labels"] = {k: round(v, 4) for k, v in c.labels.items()}
         if s is not None:

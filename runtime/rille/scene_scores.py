@@ -12,7 +12,7 @@ from rille.datasets import IGNORED, Dataset, MultiLabelSample
 from rille.errors import DatasetError
 from rille.metrics import PixelCounts, average_precision, expected_calibration_error
 from rille.postprocess.classification import sigmoid
-from rille.result import Segmentation
+from rille.result import Classification, Segmentation
 from rille.statistics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class LabelScores:
         logits: one (labels,) float32 a sample.
         truth: one (labels,) int8 a sample: 1 holds, 0 does not, -1 is no clear case.
         groups: of each sample.
+        ood_scores: of each sample, where the network has them.
     """
 
     network: Network
@@ -51,6 +52,7 @@ class LabelScores:
     logits: list[NDArray[np.float32]] = field(default_factory=list)
     truth: list[NDArray[np.int8]] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    ood_scores: list[float] = field(default_factory=list)
 
     @classmethod
     def of(cls, network: Network, dataset: Dataset) -> LabelScores:
@@ -71,8 +73,11 @@ class LabelScores:
     def add(self, sample: Sample, image: NDArray[np.uint8]) -> None:
         """Answer one image and note its truth."""
         assert isinstance(sample, MultiLabelSample)
-        tensor, _ = self.network.preprocessor(image)
+        tensor, geometry = self.network.preprocessor(image)
         outputs = self.network.backend.infer(tensor)
+        answer = self.network.decode(outputs, geometry)
+        if isinstance(answer, Classification) and answer.ood_score is not None:
+            self.ood_scores.append(answer.ood_score)
         spec = self.network.variant.outputs["logits"].tensor
         self.logits.append(spec.dequantize(outputs["logits"])[0])
         holds = [sample.holds[k] for k in self.order]

@@ -47,6 +47,8 @@ class PipelineStats:
         changes: the first `MAX_CHANGES` changes of level.
         change_count: all of them.
         quality: flag -> published frames that carry it.
+        scored: published frames with an out-of-distribution score.
+        unfamiliar: those of them that are out of distribution.
     """
 
     MAX_CHANGES = 1000
@@ -58,6 +60,7 @@ class PipelineStats:
         self.stages: dict[str, LatencyHistogram] = {}
         self.levels: Counter[str] = Counter()
         self.quality: Counter[str] = Counter()
+        self.scored, self.unfamiliar = 0, 0
         self.changes: list[LevelChange] = []
         self.change_count = 0
         self._level: str | None = None
@@ -72,6 +75,10 @@ class PipelineStats:
         self.age.add(result.age_ms)
         self.levels[result.level] += 1
         self.quality.update(result.quality)
+        answer = result.classification
+        if answer is not None and answer.ood_score is not None:
+            self.scored += 1
+            self.unfamiliar += answer.out_of_distribution
         before, self._level = self._level, result.level
         if before is None or result.level == before:
             return None
@@ -120,6 +127,7 @@ class PipelineStats:
             },
             "levels": dict(self.levels),
             "quality": dict(self.quality),
+            "out_of_distribution": {"scored": self.scored, "frames": self.unfamiliar},
             "level_changes": self.change_count,
         }
 
@@ -139,4 +147,6 @@ class PipelineStats:
         if self.quality:
             flags = ", ".join(f"{flag} {n}" for flag, n in self.quality.most_common())
             lines.append(f"quality: {flags}")
+        if self.unfamiliar:
+            lines.append(f"out of distribution: {self.unfamiliar} of {self.scored} classified")
         return "\n".join(lines)

@@ -85,7 +85,8 @@ def _digest(answer: Classification | Segmentation) -> bytes:
     found = hashlib.blake2b(digest_size=16)
     if isinstance(answer, Classification):
         found.update(np.ascontiguousarray(answer.logits).data)
-        found.update(f"{answer.label} {answer.probability!r} {answer.abstained}".encode())
+        found.update(f"{answer.label} {answer.probability!r} {answer.abstained} ".encode())
+        found.update(f"{answer.ood_score!r}".encode())
     else:
         found.update(np.ascontiguousarray(answer.mask).data)
         found.update(repr(answer.features).encode())

@@ -7,7 +7,16 @@ import types
 import typing
 from typing import Any
 
-from rille.bundle.manifest import LIGHTS, MAX_FILE_BYTES, SCHEMA, TARGETS, TASKS, Manifest
+from rille.bundle.manifest import (
+    LIGHTS,
+    MAX_FEATURES,
+    MAX_FILE_BYTES,
+    MAX_ROWS,
+    SCHEMA,
+    TARGETS,
+    TASKS,
+    Manifest,
+)
 
 _SCALARS: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -31,6 +40,14 @@ _RANGES: dict[tuple[str, str], dict[str, Any]] = {
     ("TensorSpec", "dtype"): {"enum": ["float32", "int8", "uint8", "int16"]},
     ("TensorSpec", "shape"): {"minItems": 1, "items": {"type": "integer", "minimum": 1}},
     ("TensorSpec", "scale"): {"exclusiveMinimum": 0},
+    ("Familiarity", "numbers"): {"minimum": 1, "maximum": MAX_FEATURES},
+    ("Familiarity", "steps"): {
+        "minItems": 1,
+        "maxItems": MAX_ROWS,
+        "items": {"type": "number", "exclusiveMinimum": 0},
+    },
+    ("Familiarity", "strangeness"): {"exclusiveMinimum": 0},
+    ("Familiarity", "doubt"): {"exclusiveMinimum": 0, "maximum": 1},
     ("Decision", "temperature"): {"exclusiveMinimum": 0},
     **{
         ("Decision", key): {"minimum": 0, "maximum": 1}

@@ -19,8 +19,11 @@ from rille.tensor import TensorSpec
 SCHEMA = 2
 TASKS = ("classification", "multilabel", "segmentation")
 TARGETS = ("tflite", "onnx")
+FEATURES = "features"
+"""The output of a classifier that tells familiar pictures from others."""
 LIGHTS = ("", "left", "right", "up", "down", "horizontal")
 MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_FEATURES, MAX_ROWS = 16384, 257
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -64,7 +67,8 @@ class Variant:
         precision: "fp32", "fp16", "int8" or "int16x8" (activations of 16 bits, weights of 8).
         input: the input tensor.
         outputs: role -> output. A classifier has "logits" (1, classes), one softmax over them; a
-            multilabel network has "logits" (1, labels), a sigmoid for each. A segmenter has one of
+            multilabel network has "logits" (1, labels), a sigmoid for each; either may have
+            "features" (1, n) too, what the logits are made from. A segmenter has one of
             "mask" (1, h, w, 1) logits; the same with "centre" (1, h, w, 1) logits and "size"
             (1, h, w, 2), log2 of width and height in units of 16 network pixels; "classes"
             (1, h, w, 1 + labels) logits, the rest first.
@@ -123,6 +127,42 @@ class Decision:
             raise ValueError("label_thresholds must be above 0 and below 1")
         if self.min_diameter_px < 0 or not 1 <= self.max_features <= 4096:
             raise ValueError("min_diameter_px must be at least 0, max_features from 1 to 4096")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Familiarity:
+    """What pictures a classifier knows: a subspace of its features; see `rille.familiarity`.
+
+    Attributes:
+        file: a row of int16, little-endian, for the mean of the training images' features, each of
+            unit length, and one for each direction in which they spread most.
+        numbers: in a row.
+        steps: real units in one step of each row, the mean's first.
+        strangeness: squared distance from the subspace that only one picture in twenty of their
+            own kind exceeds.
+        doubt: 1 - probability that only one in twenty exceeds; None where that tells nothing.
+    """
+
+    file: str
+    numbers: int
+    steps: tuple[float, ...]
+    strangeness: float
+    doubt: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.numbers <= MAX_FEATURES:
+            raise ValueError(f"numbers must be from 1 to {MAX_FEATURES}, not {self.numbers}")
+        if not 1 <= len(self.steps) <= MAX_ROWS or not min(self.steps) > 0:
+            raise ValueError(f"steps needs 1 to {MAX_ROWS} numbers above 0")
+        if not self.strangeness > 0:
+            raise ValueError("strangeness must be above 0")
+        if self.doubt is not None and not 0 < self.doubt <= 1:
+            raise ValueError("doubt must be above 0 and at most 1")
+
+    @property
+    def file_bytes(self) -> int:
+        """How long the file is."""
+        return 2 * self.numbers * len(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,6 +234,8 @@ class Manifest(Contract):
         golden_images: image files whose outputs are known; the self-test runs them.
         golden_tolerance: most a stored output number may differ from the golden one, in steps of
             an integer type or, for float32, in thousandths.
+        familiarity: what pictures the network is for, as far as its features tell; None where it
+            cannot say.
         metrics: figures with their definitions, per precision.
         provenance: recipe, data, versions.
     """
@@ -202,6 +244,7 @@ class Manifest(Contract):
     variants: dict[str, Variant]
     files: dict[str, FileEntry]
     golden_images: tuple[str, ...] = ()
+    familiarity: Familiarity | None = None
     golden_tolerance: int = 3
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -219,6 +262,8 @@ class Manifest(Contract):
         for name in self.golden_images:
             if name not in self.files:
                 raise ValueError(f"golden_images: {name!r} is not among the files")
+        if self.familiarity is not None:
+            self._check_familiarity(self.familiarity)
 
     def _check_variant(self, key: str, variant: Variant) -> None:
         if variant.target not in TARGETS:
@@ -233,16 +278,7 @@ class Manifest(Contract):
         if not set(variant.golden) <= roles:
             raise ValueError(f"variant {key}: golden outputs {sorted(variant.golden)} are unknown")
         if self.task != "segmentation":
-            logits = variant.outputs.get("logits")
-            if (
-                roles != {"logits"}
-                or logits is None
-                or logits.tensor.shape[1:] != (len(self.labels),)
-            ):
-                raise ValueError(
-                    f"variant {key}: needs one output 'logits' with {len(self.labels)} numbers, "
-                    "one for each label"
-                )
+            self._check_classifier(key, variant)
         elif roles == {"classes"}:
             if variant.outputs["classes"].tensor.shape[-1] != 1 + len(self.labels):
                 raise ValueError(f"variant {key}: 'classes' needs a channel for each label and one")
@@ -251,11 +287,45 @@ class Manifest(Contract):
                 f"variant {key}: needs outputs 'mask', or 'mask', 'centre' and 'size', or 'classes'"
             )
 
+    def _check_classifier(self, key: str, variant: Variant) -> None:
+        logits, features = variant.outputs.get("logits"), variant.outputs.get(FEATURES)
+        if (
+            not set(variant.outputs) <= {"logits", FEATURES}
+            or logits is None
+            or logits.tensor.shape[1:] != (len(self.labels),)
+        ):
+            raise ValueError(
+                f"variant {key}: needs one output 'logits' with {len(self.labels)} numbers, "
+                f"one for each label, and may have {FEATURES!r} besides"
+            )
+        known = self.familiarity
+        if features is None or known is None:
+            return
+        if features.tensor.shape != (1, known.numbers):
+            raise ValueError(
+                f"variant {key}: 'features' are {list(features.tensor.shape)}, familiarity is "
+                f"about {known.numbers} numbers"
+            )
+
+    def _check_familiarity(self, known: Familiarity) -> None:
+        if self.task == "segmentation":
+            raise ValueError("familiarity: is for classifiers, not for segmentation")
+        entry = self.files.get(known.file)
+        if entry is None:
+            raise ValueError(f"familiarity: {known.file!r} is not among the files")
+        if entry.bytes != known.file_bytes:
+            raise ValueError(
+                f"familiarity: {known.file} has {entry.bytes} bytes, {len(known.steps)} rows of "
+                f"{known.numbers} numbers need {known.file_bytes}"
+            )
+
     def to_json(self) -> str:
         """Return the text of `manifest.json`: sorted keys, so that equal manifests are equal."""
         table = asdict(self)
         if not self.light:
             del table["light"]
+        if self.familiarity is None:
+            del table["familiarity"]
         for variant in table["variants"].values():
             if variant["golden_share"] is None:
                 del variant["golden_share"]
@@ -289,9 +359,11 @@ def _refuse_constant(word: str) -> float:
 
 
 __all__ = [
+    "FEATURES",
     "SCHEMA",
     "Contract",
     "Decision",
+    "Familiarity",
     "FileEntry",
     "LabelEntry",
     "Manifest",

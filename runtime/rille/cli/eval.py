@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rille.bundle import Bundle, load_bundle
 from rille.datasets import Dataset, open_dataset, samples_of
+from rille.errors import BundleError
 from rille.evaluate import Evaluation, evaluate
 from rille.files import write_whole
 from rille.network import Network
 from rille.plan import default_threads
+from rille.unfamiliar_pictures import told_apart
 
 
 def main(arguments: list[str]) -> int:
@@ -30,11 +33,24 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave damaged images out, and list them"
     )
+    parser.add_argument(
+        "--unfamiliar",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="images (or a source's URI) of what the network was not made for: how well its "
+        "out-of-distribution score tells them from the split; may be repeated",
+    )
     options = parser.parse_args(arguments)
     if options.threads < 1:
         parser.error("--threads must be at least 1")
     bundle = load_bundle(options.bundle)
     network = Network.load(bundle, variant=options.variant, threads=options.threads)
+    if options.unfamiliar and not network.scores_familiarity:
+        raise BundleError(
+            f"{bundle.where}: has no out-of-distribution score, which --unfamiliar asks for; "
+            "classifiers get one when they are exported again"
+        )
     dataset = open_dataset(options.root, network.contract.task)
     result = evaluate(
         network,
@@ -46,6 +62,11 @@ def main(arguments: list[str]) -> int:
     seen = trained_on(bundle, dataset, options.split)
     result.detail["images_trained_on"] = seen
     print(table(result))
+    told = [told_apart(network, source, result.ood_scores) for source in options.unfamiliar]
+    for line in told:
+        print(line)
+    if told:
+        result.detail["unfamiliar"] = [asdict(pictures) for pictures in told]
     if seen:
         print(
             f"{seen} of these {result.detail['images']} images were trained on: this says nothing "
@@ -92,6 +113,9 @@ def table(result: Evaluation) -> str:
         lines = [head, *_labels(d)]
     else:
         lines = [head, *(_craters(d) if "objects" in d else _masks(d))]
+    if "out_of_distribution" in d:
+        flagged = 100 * d["out_of_distribution"]["flagged"]
+        lines.append(f"out of distribution: {flagged:.1f} % of these images are flagged")
     if d["unreadable"]:
         lines.append(f"unreadable, left out: {', '.join(d['unreadable'])}")
     return "\n".join(lines)

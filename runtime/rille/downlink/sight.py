@@ -30,7 +30,8 @@ class Sight:
         labels: what is there -> how strongly, above 0 to 1: probability of a class, or the root
             of its share of the frame, a fiftieth and more being 1.
         kind: the labels with their degree (some or much), in order: the kind of scene.
-        doubt: 0 for a sure answer to 1 for none at all; an abstained one is at least 0.5.
+        doubt: 0 for a sure answer to 1 for none at all; one that abstained, or is out
+            of distribution, has at least 0.5.
         worth: what flaws of the picture leave of it, 0 to 1.
         picture: coarse structure and histogram of the picture, float32.
         shares: label -> share of the frame.
@@ -78,7 +79,8 @@ def _doubt(answer: Mapping[str, Any] | None) -> float:
     if not answer:
         return 0.5
     entropy = float(answer["entropy"])
-    return max(entropy, 0.5) if answer["abstained"] else entropy
+    unsure = answer["abstained"] or answer.get("out_of_distribution", False)
+    return max(entropy, 0.5) if unsure else entropy
 
 
 def _picture(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from rille.pipeline.moments import Moments
 from rille.pipeline.outcome import digests, left_out, reached
 from rille.pipeline.stages import Runner, Stage, Work
 from rille.pipeline.tasks import check_tasks
+from rille.pipeline.unfamiliar import UnfamiliarWatch
 from rille.pipeline.upkeep import Upkeep
 from rille.postprocess.vote import LabelVote
 from rille.quality import QualityCheck
@@ -80,6 +81,7 @@ class Worker:
     def begin(self) -> None:
         """Begin with another source: what was seen of the last tells nothing of it."""
         self._quality = QualityCheck()
+        self._unfamiliar = UnfamiliarWatch(self._events)
         for stage in self.stages.values():
             stage.begin(self._events)
         self.course = Course(self.stages, self._budget.keep_up, self._strain)
@@ -185,6 +187,7 @@ class Worker:
         errors = [done.error for done in work.done if done.error is not None]
         self._tell(frame, work)
         answer, flags = self._voted(work.answer(Classification))
+        self._unfamiliar(frame.index, answer)
         return Result(
             frame=frame,
             index=frame.index,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from rille.bundle.manifest import FEATURES
 from rille.errors import OutputStuckError
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ class OutputGuard:
         """Take the outputs for a picture.
 
         Args:
-            outputs: role -> stored numbers, as a backend returns them.
+            outputs: role -> stored numbers, as a backend returns them; features, from which
+                answers are made, are not looked at.
             pixels: (H, W, 3) or (H, W) uint8, what they were computed from.
 
         Raises:
             OutputStuckError: every output holds one number throughout, or `limit` different
                 pictures in a row gave equal outputs.
         """
+        outputs = {role: values for role, values in outputs.items() if role != FEATURES}
         if not self._same(outputs):
             self._repeats, self._seen = 0, None
         else:

@@ -114,6 +114,7 @@ def annotations_message(result: Result, at_ns: int) -> bytes:
     answer = result.classification
     if answer is not None:
         doubt = " (abstained)" if answer.abstained else ""
+        doubt += " (unfamiliar)" if answer.out_of_distribution else ""
         words = f"{answer.label} {answer.probability:.2f}{doubt}"
         texts.append(_text(words, 4.0, 4.0 + _FONT_PX, (255, 255, 255), stamp))
     return pack(

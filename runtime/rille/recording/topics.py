@@ -53,6 +53,8 @@ _CLASSIFICATION = _object(
     probability=_NUMBER,
     entropy=_NUMBER,
     abstained={"type": "boolean"},
+    ood_score={**_NUMBER, "minimum": 0},
+    out_of_distribution={"type": "boolean"},
     labels={"type": "object", "additionalProperties": _NUMBER},
 )
 _SEGMENTATION = _object(

@@ -69,6 +69,7 @@ class RunRecord(Sink):
         bins: the timeline.
         labels: label -> confident answers.
         abstained: answers below the bundle's threshold.
+        unfamiliar: answers to pictures unlike those trained on.
         features: features found in all.
         segmented: frames that were segmented.
     """
@@ -77,6 +78,7 @@ class RunRecord(Sink):
         self.bins: list[Bin] = []
         self.labels: Counter[str] = Counter()
         self.abstained = 0
+        self.unfamiliar = 0
         self.features = 0
         self.segmented = 0
         self._width = 1
@@ -92,6 +94,7 @@ class RunRecord(Sink):
                 self._halve()
         self.bins[-1].add(result)
         if result.classification is not None:
+            self.unfamiliar += result.classification.out_of_distribution
             if result.classification.abstained:
                 self.abstained += 1
             else:

@@ -156,4 +156,10 @@ def _labels(record: RunRecord) -> str:
         for label, n in counts
         if n
     )
-    return f"<table>{rows}</table>"
+    told = (
+        f"<p>{record.unfamiliar} of {total} pictures are out of distribution: unlike those that "
+        "the network was trained on, so that their labels say little.</p>"
+        if record.unfamiliar
+        else ""
+    )
+    return f"<table>{rows}</table>{told}"

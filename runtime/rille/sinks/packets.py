@@ -50,9 +50,10 @@ _FEATURE = struct.Struct(">BhhHHhB")
 _EVENT = struct.Struct(">HBII")
 _STATES, _SEVERITIES = tuple(State), tuple(Severity)
 _CRC_BYTES, _PRIMARY_BYTES = 2, 6
-_CLASSIFIED, _ABSTAINED, _SEGMENTED = 1, 2, 4
+_CLASSIFIED, _ABSTAINED, _SEGMENTED, _SCORED = 1, 2, 4, 8
 _TEXT_BYTES, _EVENT_TEXT_BYTES, _VALUES_BYTES = 63, 400, 600
 _RESULT_KIND, _EVENT_KIND = 0, 1
+_SCORE_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,9 @@ def result_packet(result: Result, apid: int, sequence: int) -> bytes:
     c, s = result.classification, result.segmentation
     flags = (_CLASSIFIED if c else 0) | (_SEGMENTED if s else 0)
     flags |= _ABSTAINED if c and c.abstained else 0
+    # Behind everything else, where a receiver that does not know it looks at nothing.
+    tail = b"" if c is None or c.ood_score is None else _score(c.ood_score)
+    flags |= _SCORED if tail else 0
     width, height = (result.frame.width, result.frame.height) if result.frame else (0, 0)
     body = _RESULT.pack(
         _RESULT_KIND,
@@ -114,8 +118,9 @@ def result_packet(result: Result, apid: int, sequence: int) -> bytes:
         )
         body += _text(c.label)
     if s:
-        body += _features(s.coverage, s.features, MAX_BYTES - _overhead() - len(body))
-    return _packet(apid, sequence, result.captured_ns, body)
+        room = MAX_BYTES - _overhead() - len(body) - len(tail)
+        body += _features(s.coverage, s.features, room)
+    return _packet(apid, sequence, result.captured_ns, body + tail)
 
 
 def event_packet(event: Event, apid: int, sequence: int) -> bytes:
@@ -241,6 +246,10 @@ def _read_result(reader: _Reader) -> dict[str, Any]:
         }
     if flags & _SEGMENTED:
         record["segmentation"] = _read_features(reader)
+    if flags & _SCORED and flags & _CLASSIFIED:
+        score = reader.take(_SHORT)[0]
+        record["classification"]["ood_score"] = score / _SCORE_STEPS
+        record["classification"]["out_of_distribution"] = score > _SCORE_STEPS
     return record
 
 
@@ -316,6 +325,12 @@ class _Reader:
 def _quality(flags: tuple[str, ...]) -> int:
     known = sum(1 << QUALITY_BITS.index(flag) for flag in flags if flag in QUALITY_BITS)
     return known | (0x8000 if set(flags) - set(QUALITY_BITS) else 0)
+
+
+def _score(score: float) -> bytes:
+    """Return a score in steps of 1/1000, rounded to the side of 1 on which it is."""
+    steps = _within(score * _SCORE_STEPS, 0, 0xFFFF)
+    return _SHORT.pack(max(steps, _SCORE_STEPS + 1) if score > 1.0 else steps)
 
 
 def _text(text: str) -> bytes:

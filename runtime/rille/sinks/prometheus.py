@@ -53,6 +53,7 @@ class PrometheusEndpoint(Sink):
         self._shed: Counter[str] = Counter()
         self._levels: Counter[str] = Counter()
         self._quality: Counter[str] = Counter()
+        self._scored = self._unfamiliar = 0
         self._age = Histogram(BUCKETS_S)
         self._stages: dict[str, Histogram] = {}
         self._level, self._budget_s = "", 0.0
@@ -87,6 +88,10 @@ class PrometheusEndpoint(Sink):
                 self._level = result.level
                 self._levels[result.level] += 1
                 self._quality.update(result.quality)
+                answer = result.classification
+                if answer is not None and answer.ood_score is not None:
+                    self._scored += 1
+                    self._unfamiliar += answer.out_of_distribution
 
     def close(self) -> None:
         """Listen no more."""
@@ -101,6 +106,8 @@ class PrometheusEndpoint(Sink):
 
     def _frames(self) -> list[str]:
         captured = sample("rille_frames_captured_total", {}, sum(self._states.values()))
+        unfamiliar = "rille_out_of_distribution_frames_total"
+        flagged = [sample(unfamiliar, {}, self._unfamiliar)] if self._scored else []
         return [
             *family(
                 "rille_frames_captured_total", "counter", "Frames whose end is known.", [captured]
@@ -110,6 +117,7 @@ class PrometheusEndpoint(Sink):
             *counts("rille_stages_shed_total", "Stages left out.", "stage", self._shed),
             *counts("rille_level_frames_total", "Published frames.", "level", self._levels),
             *counts("rille_quality_frames_total", "Flagged frames.", "flag", self._quality),
+            *family(unfamiliar, "counter", "Frames unlike those trained on.", flagged),
         ]
 
     def _times(self) -> list[str]:
