@@ -17,6 +17,7 @@ from rille.evaluate import Evaluation, evaluate
 from rille_export import calibration, convert, tune
 from rille_export.card import model_card
 from rille_export.decide import fit_decision
+from rille_export.extra import further_samples
 from rille_export.familiarity import Fitted, fit_familiarity
 from rille_export.foreign import check_logits, read_foreign
 from rille_export.forms import FLOAT, Form, chosen_forms, make_forms, quantised
@@ -43,6 +44,7 @@ class ExportOptions:
             network trained on less, instead of fitting them on the validation split. For a network
             that has been trained on that split too, on which everything would look too good.
         contract: what a network from elsewhere is for; see `rille_export.foreign`.
+        extra: folders of the further data sets that it was trained on.
     """
 
     calibration_images: int = 240
@@ -52,6 +54,7 @@ class ExportOptions:
     allow_float: tuple[str, ...] = ()
     decision_from: Bundle | None = None
     contract: Path | None = None
+    extra: tuple[Path, ...] = ()
 
 
 def export(
@@ -87,6 +90,7 @@ def export(
     if source is not None:
         _check_source(source, run.contract)
     model, offsets = _shift_classes(model, run, dataset, source, say)
+    extra = further_samples(run, options.extra, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     if options.contract is not None:
         shape = (1, *model.input_shape[1:])
@@ -100,7 +104,8 @@ def export(
         raise CheckFailedError(_complaint(task, made))
     provenance = _provenance(task, made, offsets)
     contract = replace(run.contract, decision=made.decision)
-    fitted = fit_familiarity(contract, made.forms[made.first], dataset, run.data, source, say)
+    first = made.forms[made.first]
+    fitted = fit_familiarity(contract, first, dataset, run.data, source, extra, say)
     kept = {name: made.forms[name] for name in made.parity}
     sizes = {name: len(form.content) for name, form in kept.items()}
     speeds = measure(made.forms)

@@ -68,6 +68,7 @@ def _exported(options: argparse.Namespace) -> Made:
             allow_float=tuple(options.allow_float),
             decision_from=source,
             contract=options.contract,
+            extra=tuple(options.extra),
         ),
         default_say,
     )
@@ -123,6 +124,15 @@ def _parser() -> argparse.ArgumentParser:
         help="what a network from elsewhere is for: task, labels, preprocessing, splits",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data set folder")
+    parser.add_argument(
+        "--extra",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="ROOT",
+        help="further data set that it was trained on, so that the out-of-distribution score knows "
+        "its images; may be repeated",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="bundle folder (default: RUN/bundle, MODEL-bundle)"
     )

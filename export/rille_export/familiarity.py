@@ -29,7 +29,7 @@ _DIRECTIONS = 32
 as many directions tells other pictures best (AUROC .92 to .98; 16: .89 to .98, 64: .88 to .98)."""
 _RARE = 0.95
 _FOLDS = 5
-_LEAST_DOUBT = 0.01
+_LEAST_DOUBT, _LEAST_DISTANCE = 0.01, 1e-6
 _LARGEST = 32767
 
 
@@ -54,6 +54,7 @@ def fit_familiarity(
     dataset: Dataset,
     data: Splits,
     source: Bundle | None,
+    extra: Sequence[Sample],
     say: Callable[[str], None],
 ) -> Fitted | None:
     """Fit the subspace on training images, and its limits on images it was not fitted on.
@@ -69,6 +70,8 @@ def fit_familiarity(
         dataset: what it was trained on.
         data: names of the splits.
         source: the same network trained on less, if the decision is taken from one.
+        extra: training images of further data sets: up to a third as many as of its own enter the
+            subspace, and none the limits.
         say: called with a line.
 
     Returns:
@@ -80,11 +83,16 @@ def fit_familiarity(
         say("no out-of-distribution score: no global pooling before the logits was found")
         return None
     network = form.network(contract)
-    trained = calibration.choose(samples_of(dataset, data.train), _MOST_TRAINED)
-    say(f"fitting the out-of-distribution score on {len(trained)} images of split {data.train}")
-    stored, _ = _answers(network, trained)
+    own = calibration.choose(samples_of(dataset, data.train), _MOST_TRAINED)
+    besides = calibration.choose(extra, len(own) // 3)
+    say(
+        f"fitting the out-of-distribution score on {len(own)} images of split {data.train} and "
+        f"{len(besides)} besides"
+    )
+    stored, _ = _answers(network, [*own, *besides])
     units = _of_unit_length(network, stored)
-    limit = _held_out_limit(units, [sample.group for sample in trained])
+    groups = [f"{k >= len(own)} {sample.group}" for k, sample in enumerate([*own, *besides])]
+    limit = max(float(np.quantile(_held_out(units, groups)[: len(own)], _RARE)), _LEAST_DISTANCE)
     rows, steps = _stored_rows(*_subspace(units))
     scored = calibration.choose(samples_of(dataset, data.validation), _MOST_SCORED)
     features, said = _answers(network, scored)
@@ -103,7 +111,8 @@ def fit_familiarity(
     share = float(np.mean(np.array(scores) > 1.0))
     say(f"flags {100 * share:.1f} % of {len(scores)} images of split {data.validation}")
     record = {
-        "fitted_on_images": len(trained),
+        "fitted_on_images": len(own),
+        "fitted_on_images_besides": len(besides),
         "directions": len(steps) - 1,
         "validation_images": len(scores),
         "validation_flagged": share,
@@ -151,8 +160,8 @@ def _outside(
     return np.asarray((away**2).sum(axis=1) - ((away @ directions.T) ** 2).sum(axis=1))
 
 
-def _held_out_limit(units: NDArray[np.float64], groups: Sequence[str]) -> float:
-    """Return the distance that one in twenty exceeds while its group is left out of the fit."""
+def _held_out(units: NDArray[np.float64], groups: Sequence[str]) -> NDArray[np.float64]:
+    """Return the squared distance of each row while its group is left out of the fit."""
     names = sorted(set(groups))
     if len(names) < _FOLDS:  # too few to leave any out: images in turn
         fold = np.arange(len(units)) % _FOLDS
@@ -165,7 +174,7 @@ def _held_out_limit(units: NDArray[np.float64], groups: Sequence[str]) -> float:
         out = fold == k
         if out.any() and not out.all():
             found[out] = _outside(units[out], *_subspace(units[~out]))
-    return max(float(np.quantile(found, _RARE)), 1e-6)
+    return found
 
 
 def _stored_rows(

@@ -13,6 +13,7 @@ FILES = (
     "test_config",
     "test_ellipse",
     "test_events",
+    "test_familiarity",
     "test_levels",
     "test_metrics",
     "test_postprocess",
