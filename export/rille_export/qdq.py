@@ -63,6 +63,7 @@ def quantised(graph: Any, folder: Path, calibration: Sequence[NDArray[Any]]) -> 
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        onnx.save(_outputs_apart(onnx.load(prepared)), prepared)
         quantize_static(
             prepared,
             made,
@@ -84,6 +85,22 @@ def quantised(graph: Any, folder: Path, calibration: Sequence[NDArray[Any]]) -> 
     rounded = onnx.load(made)
     correct_biases(onnx.load(prepared), rounded, calibration, _LAYERS)
     return rounded
+
+
+def _outputs_apart(model: Any) -> Any:
+    """Give each output that layers read, too, a tensor of its own.
+
+    ONNX Runtime renames what it rounds, and then does not find it among the outputs any more.
+    """
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    for name in [value.name for value in graph.output if value.name in read]:
+        inner = f"{name}_read"
+        for node in graph.node:
+            for words in (node.input, node.output):
+                words[:] = [inner if word == name else word for word in words]
+        graph.node.append(onnx.helper.make_node("Identity", [inner], [name], name=f"{name}_out"))
+    return model
 
 
 def float_weights(content: bytes) -> list[str]:

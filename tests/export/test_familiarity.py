@@ -15,7 +15,7 @@ pytest.importorskip("tensorflow", reason="the export extra is not installed")
 pytest.importorskip("onnx", reason="the export extra is not installed")
 
 import keras
-from tests.export.test_export import quiet, write_run
+from tests.export.tiny_run import quiet, write_run
 
 from rille.bundle import Bundle, load_bundle
 from rille.bundle.manifest import FEATURES

@@ -82,3 +82,32 @@ def test_what_is_rounded_and_what_is_taken_back(tmp_path: Path) -> None:
     wanted = answers(exact)
     gaps = [np.abs((answers(m) - wanted).mean(axis=(0, 2, 3))).max() for m in (plain, rounded)]
     assert gaps[1] < 0.5 * gaps[0]
+
+
+def test_an_output_that_layers_read_stays_an_output(tmp_path: Path) -> None:
+    real, weights = onnx.TensorProto.FLOAT, RNG.normal(0, 1, (4, 3, 1, 1)).astype(np.float32)
+    graph = make_graph(
+        [
+            make_node("GlobalAveragePool", ["input"], ["features"], name="pool"),
+            make_node("Conv", ["features", "w"], ["logits"], name="head"),
+        ],
+        "pooled",
+        [make_tensor_value_info("input", real, (1, 3, 12, 12))],
+        [
+            make_tensor_value_info("logits", real, (1, 4, 1, 1)),
+            make_tensor_value_info("features", real, (1, 3, 1, 1)),
+        ],
+        [from_array(weights, "w")],
+    )
+    exact = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10)
+    rounded = quantised(exact, tmp_path, IMAGES)
+    assert [value.name for value in rounded.graph.output] == ["logits", "features"]
+    session = runtime.InferenceSession(
+        rounded.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    logits, features = session.run(None, {"input": IMAGES[0]})
+    means = IMAGES[0].mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(features[0, :, 0, 0], means, atol=0.003)  # what is read is rounded
+    np.testing.assert_allclose(
+        logits[0, :, 0, 0], weights[:, :, 0, 0] @ features[0, :, 0, 0], atol=0.1
+    )
