@@ -65,6 +65,8 @@ KINDS: Mapping[str, Kind] = {
     "WEIGHTS_LOST": Kind(45, Severity.WARNING_HI),
     "NETWORK_RENEWED": Kind(46, Severity.DIAGNOSTIC),
     "BUNDLE_FELL_BACK": Kind(47, Severity.WARNING_HI),
+    "BUNDLE_ROLLED_BACK": Kind(48, Severity.WARNING_HI),
+    "BUNDLE_CONFIRMED": Kind(49, Severity.ACTIVITY_HI),
     "SINK_FAILED": Kind(50, Severity.WARNING_HI),
     "SINK_RETURNED": Kind(51, Severity.ACTIVITY_HI),
     "SINK_DROPPED": Kind(52, Severity.WARNING_LO),
@@ -78,6 +80,7 @@ KINDS: Mapping[str, Kind] = {
     "SUN_CONFIRMED": Kind(72, Severity.ACTIVITY_HI),
     "OUTPUT_STUCK": Kind(73, Severity.WARNING_HI),
     "OUTPUT_BEYOND": Kind(74, Severity.WARNING_HI),
+    "ROLLBACK_FAILED": Kind(80, Severity.WARNING_HI),
 }
 """Every event id there is; numbers are never given anew."""
 
