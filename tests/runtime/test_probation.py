@@ -376,7 +376,7 @@ def test_a_bundle_whose_run_dies_again_and_again_is_rolled_back(
 def test_restarts_that_are_used_up_first_go_back_too(
     flight: Flight, installed: Path, mars_bundle: Bundle
 ) -> None:
-    """And how soon: RILLE_ROLLBACKS=20 pytest -rP -k used_up_first tests/runtime/..."""
+    """And how soon: with RILLE_ROLLBACKS=20 and `pytest -rP` it tells of twenty."""
     took_ms = []
     for turn in range(int(os.environ.get("RILLE_ROLLBACKS", "1"))):
         flight.again(f"turn-{turn}", installed)
@@ -429,6 +429,22 @@ def test_a_bundle_that_flies_well_is_confirmed_even_one_taken_up_in_flight(
     assert run.returncode == 0 and load_bundle(site).digest == third.digest
     events = [r["event"] for r in flight.records(0) if "event" in r]
     assert events.count("BUNDLE_CONFIRMED") == 2 and said.count("has proven itself") == 2
+
+
+def test_a_bundle_that_was_taken_up_in_flight_is_on_probation_too(
+    flight: Flight, site: Path, mars_bundle: Bundle, newer: Bundle
+) -> None:
+    """Taking it up is its first start: here its only one."""
+    roll_back(site, NOTHING)
+    run = flight.start("--supervised", **{"health.probation_tries": 1})
+    until(lambda: flight.flown(0))
+    roll_back(site, NOTHING)
+    run.send_signal(signal.SIGHUP)
+    until(lambda: flight.flown(0)[-1] == newer.digest)
+    killed_in_part(flight, 0)
+    until(lambda: flight.flown(1))
+    assert set(flight.flown(1)) == {mars_bundle.digest}
+    assert [e["event"] for e in flight.events()].count("BUNDLE_ROLLED_BACK") == 1
 
 
 def test_an_unsupervised_run_counts_and_goes_back_by_itself(
