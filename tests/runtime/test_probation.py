@@ -181,7 +181,10 @@ def test_of_two_on_probation_nobody_knows_which(
     assert {load_bundle(s).digest for s in (site, other)} == {mars_bundle.digest}
 
 
-def test_a_site_that_cannot_be_counted_in_flies_all_the_same(site: Path) -> None:
+def test_a_site_that_cannot_be_counted_in_flies_all_the_same(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rille.site.probation._PATIENCE_S", 0.05)
     said: list[str] = []
     told = Probation([site], 3, lambda name, text, values: None, said.append)
     with locked(site):
@@ -445,6 +448,23 @@ def test_a_bundle_that_was_taken_up_in_flight_is_on_probation_too(
     until(lambda: flight.flown(1))
     assert set(flight.flown(1)) == {mars_bundle.digest}
     assert [e["event"] for e in flight.events()].count("BUNDLE_ROLLED_BACK") == 1
+
+
+def test_a_board_that_resets_under_a_supervised_run(
+    flight: Flight, mars_bundle: Bundle, newer: Bundle
+) -> None:
+    """Nobody is left to count afterwards: the start was counted before it happened."""
+    run = flight.start("--supervised", **{"health.probation_tries": 1})
+    until(lambda: flight.child() and flight.flown(0))
+    child = flight.child()
+    assert child is not None and set(flight.flown(0)) == {newer.digest}
+    run.kill()
+    os.kill(child, signal.SIGKILL)
+    run.communicate(timeout=60)
+    flight.start("--supervised", **{"health.probation_tries": 1})
+    until(lambda: flight.flown(1))
+    assert set(flight.flown(1)) == {mars_bundle.digest}
+    assert [event["event"] for event in flight.events()] == ["BUNDLE_ROLLED_BACK"]
 
 
 def test_an_unsupervised_run_counts_and_goes_back_by_itself(

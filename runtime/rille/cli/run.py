@@ -63,6 +63,7 @@ def run(configs: Mapping[str, RunConfig], recording: str = "") -> int:
 def _fly(
     configs: Mapping[str, RunConfig], recording: str, beats: Heartbeats, proving: Proving
 ) -> int:
+    """Open everything, stream, and complete what is written; see `run`."""
     with contextlib.ExitStack() as stack:
         cameras = {
             name: Camera(config, stack, beats, name, number if name else 0, recording)
