@@ -142,6 +142,11 @@ class RunConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
 
+    @property
+    def stages(self) -> dict[str, StageConfig]:
+        """Stage name -> its network."""
+        return {"classify": self.classify, "segment": self.segment, "lighter": self.lighter}
+
     def to_toml(self) -> str:
         """Return the configuration with every default written out; `read_config` reads it back."""
         return to_toml(asdict(self))

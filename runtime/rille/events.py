@@ -65,6 +65,8 @@ KINDS: Mapping[str, Kind] = {
     "WEIGHTS_LOST": Kind(45, Severity.WARNING_HI),
     "NETWORK_RENEWED": Kind(46, Severity.DIAGNOSTIC),
     "BUNDLE_FELL_BACK": Kind(47, Severity.WARNING_HI),
+    "BUNDLE_ROLLED_BACK": Kind(48, Severity.WARNING_HI),
+    "BUNDLE_CONFIRMED": Kind(49, Severity.ACTIVITY_HI),
     "SINK_FAILED": Kind(50, Severity.WARNING_HI),
     "SINK_RETURNED": Kind(51, Severity.ACTIVITY_HI),
     "SINK_DROPPED": Kind(52, Severity.WARNING_LO),
@@ -80,6 +82,7 @@ KINDS: Mapping[str, Kind] = {
     "OUTPUT_BEYOND": Kind(74, Severity.WARNING_HI),
     "SCENE_UNFAMILIAR": Kind(75, Severity.WARNING_LO),
     "SCENE_FAMILIAR": Kind(76, Severity.ACTIVITY_HI),
+    "ROLLBACK_FAILED": Kind(80, Severity.WARNING_HI),
 }
 """Every event id there is; numbers are never given anew."""
 

@@ -72,6 +72,7 @@ LEFT_OUT = {
     "test_pipeline": _TIMES,
     "test_pipeline_levels": _TIMES,
     "test_plan": _TIMES,
+    "test_probation": _PROCESSES,
     "test_radiation": _TIMES,
     "test_recording_source": _NOT_ARM,
     "test_scene_answers": _LONG,

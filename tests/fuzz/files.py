@@ -16,13 +16,13 @@ from tests.runtime.recorded import an_event, record, unseen, worked
 from rille.bundle import Bundle, file_entries, load_bundle, pack, write_bundle
 from rille.bundle.manifest import parse_manifest
 from rille.bundle.sign import check_signature
-from rille.bundle.slots import SLOTS, SlotEntry, SlotTable, read_slots
 from rille.config import RunConfig, read_config
 from rille.errors import FrameDecodeError
 from rille.recording import open_recording
 from rille.result import State
 from rille.results import ResultFile
 from rille.sinks.jsonl import event_record, json_bytes
+from rille.site.slots import SLOTS, Rejected, SlotEntry, SlotTable, read_slots
 from rille.sources.mcap import RecordingSource
 from rille.sources.sidecar import Sidecar
 from rille.uri import split_uri
@@ -132,9 +132,10 @@ def _lines_corpus(folder: Path) -> Sequence[bytes]:
 
 def _slots_corpus(folder: Path) -> Sequence[bytes]:
     entry = SlotEntry(
-        name="x", version="1", task="classification", digest="a" * 64, installed="now"
+        name="x", version="1", task="classification", digest="a" * 64, installed="now", starts=2
     )
-    both = SlotTable(current="a", slots={"a": entry, "b": entry})
+    row = Rejected(name="x", version="2", digest="b" * 64, why="it died", at="then")
+    both = SlotTable(current="a", slots={"a": entry, "b": entry}, rejected=(row,))
     return [json.dumps(asdict(both)).encode()]
 
 

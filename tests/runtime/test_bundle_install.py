@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from rille.bundle import Bundle, install, load_bundle, read_slots, roll_back, write_bundle
-from rille.bundle.slots import SLOTS
 from rille.errors import BundleError, CheckFailedError, ConfigError, DigestError, SinkError
+from rille.site.slots import SLOTS
 
 Rille = Callable[..., int]
 NOTHING: Callable[[Path], None] = lambda slot: None  # noqa: E731
@@ -140,7 +140,7 @@ def test_a_table_never_promises_what_is_being_written(
         raise CheckFailedError("no")
 
     with pytest.raises(CheckFailedError):
-        install(mars_bundle, site, look)
+        install(mars_bundle, site, look, force=True)
     assert seen == [["b"]]
     assert load_bundle(site).digest == newer.digest
 
@@ -211,7 +211,7 @@ import sys
 from pathlib import Path
 from rille.bundle import install, load_bundle
 print("ready", flush=True)
-install(load_bundle(sys.argv[1]), Path(sys.argv[2]), lambda slot: None)
+install(load_bundle(sys.argv[1]), Path(sys.argv[2]), lambda slot: None, force=True)
 """
 
 
@@ -239,6 +239,6 @@ def test_a_kill_at_any_moment_leaves_a_bundle_that_works(
             time.sleep(turn / 30 * 1.3 * whole_s)
             child.send_signal(signal.SIGKILL)
         assert load_bundle(site).digest in {newer.digest, mars_bundle.digest}
-    install(newer, site, NOTHING)
+    install(newer, site, NOTHING, force=True)
     assert load_bundle(site).digest == newer.digest
     assert sorted(p.name for p in site.iterdir()) == [".lock", "a", "b", SLOTS]

@@ -14,7 +14,6 @@ import pytest
 
 from rille.bundle import Bundle, install, load_bundle, write_bundle
 from rille.bundle.restore import load_sound, restored
-from rille.bundle.slots import SLOTS
 from rille.defences import Defences
 from rille.errors import ConfigError, DigestError
 from rille.events import EventLog
@@ -25,6 +24,7 @@ from rille.postprocess.ranges import OutputRanges
 from rille.postprocess.vote import LabelVote
 from rille.radiation.scrub import Scrubber
 from rille.result import Classification, State
+from rille.site.slots import SLOTS
 from rille.tensor import TensorSpec
 
 MODEL = "model.int8.tflite"

@@ -4,8 +4,8 @@ from rille.bundle.install import install, roll_back
 from rille.bundle.load import Bundle, load_bundle, shipped_bundles
 from rille.bundle.manifest import Manifest, Variant
 from rille.bundle.sign import check_signature, make_key, read_public_key
-from rille.bundle.slots import SlotTable, read_slots
 from rille.bundle.write import file_entries, pack, sign, write_bundle
+from rille.site.slots import SlotTable, read_slots
 
 __all__ = [
     "Bundle",

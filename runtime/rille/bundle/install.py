@@ -1,54 +1,67 @@
 """Installing a bundle where another one flies: into the other slot, tried there, then chosen.
 
 Only the slot that does not fly is ever written, and the table changes in one step, so that whatever
-happens in between, the bundle that flew is still there and still chosen.
+happens in between, the bundle that flew is still there and still chosen. What was chosen is on
+probation until it has flown well; see `rille.site.probation`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from rille.bundle.load import Bundle, load_slot
-from rille.bundle.slots import SLOT_NAMES, SLOTS, SlotEntry, SlotTable, read_slots
 from rille.bundle.write import copy
-from rille.errors import BundleError, ConfigError, SinkError
-from rille.files import sink_error, write_whole
+from rille.errors import BundleError
+from rille.site.slots import (
+    SLOT_NAMES,
+    SLOTS,
+    SlotEntry,
+    SlotTable,
+    locked,
+    made,
+    read_slots,
+    write_slots,
+)
+from rille.site.whole import check_slot
 
-_LOCK = ".lock"
 
+def install(
+    bundle: Bundle, site: Path, trial: Callable[[Path], None], *, force: bool = False
+) -> SlotTable:
+    """Put a bundle into the slot that does not fly, try it there, and let it fly on probation.
 
-def install(bundle: Bundle, site: Path, trial: Callable[[Path], None]) -> SlotTable:
-    """Put a bundle into the slot that does not fly, try it there, and let it fly.
+    The first bundle of a site is not on probation: there is nothing to go back to.
 
     Args:
         bundle: verified.
         site: the folder with the slots; made for the first bundle.
         trial: called with the slot's folder; raises where the bundle does not do.
+        force: install what was rejected before, and over the bundle that one on probation would
+            go back to.
 
     Returns:
         The new table.
 
     Raises:
-        BundleError: the site is used for another task, or its table is damaged.
+        BundleError: the site is used for another task, or its table is damaged; the bundle was
+            rejected, or what flies is on probation, and nobody forces it.
         ConfigError: another installation is at work there.
         SinkError: it cannot be written.
         Exception: what the trial raised. In every case the bundle that flew goes on flying.
     """
-    with _locked(site):
+    with locked(made(site)):
         for stray in site.glob(".[ab].*"):  # of an installation that was killed
             shutil.rmtree(stray, ignore_errors=True)
         table = read_slots(site) if (site / SLOTS).exists() else None
         if table is not None:
             # Asked of the table: a damaged bundle must not keep its own repair away.
-            _check_task(bundle, site, table.slots[table.current].task)
+            _check_task(bundle, site, table.flying.task)
+            if not force:
+                _check_wise(bundle, site, table)
         slot = table.other if table is not None else SLOT_NAMES[0]
         entry = SlotEntry(
             name=bundle.name,
@@ -56,45 +69,58 @@ def install(bundle: Bundle, site: Path, trial: Callable[[Path], None]) -> SlotTa
             task=bundle.manifest.task,
             digest=bundle.digest,
             installed=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            starts=0 if table is not None else None,
         )
-        kept = {k: v for k, v in table.slots.items() if k != slot} if table is not None else {}
         if table is not None and slot in table.slots:
             # From here on there is nothing to go back to, so the table must not promise it.
-            _write_table(site, SlotTable(current=table.current, slots=kept))
+            table = replace(table, slots={table.current: table.flying})
+            write_slots(site, table)
         try:
             copy(bundle, site / slot)
             trial(site / slot)
         except BaseException:
             shutil.rmtree(site / slot, ignore_errors=True)
             raise
-        made = SlotTable(current=slot, slots={**kept, slot: entry})
-        _write_table(site, made)
-        return made
+        return _chosen(site, table or SlotTable(current=slot, slots={slot: entry}), slot, entry)
 
 
-def roll_back(site: Path, trial: Callable[[Path], None]) -> SlotTable:
+def roll_back(site: Path, trial: Callable[[Path], None], *, force: bool = False) -> SlotTable:
     """Let the other slot's bundle fly again.
 
     Args:
         site: the folder with the slots.
         trial: as for `install`.
+        force: also where that bundle was rejected; it is then on probation once more.
 
     Returns:
         The new table.
 
     Raises:
-        BundleError: there is nothing to go back to, or it is damaged.
+        BundleError: there is nothing to go back to, or it is damaged, or was rejected.
         Exception: as for `install`.
     """
-    with _locked(site):
+    read_slots(site)
+    with locked(site):
         table = read_slots(site)
         if table.other not in table.slots:
             raise BundleError(f"{site}: holds one bundle alone; there is none to go back to")
+        entry = table.slots[table.other]
+        if not force:
+            _check_rejected(entry.digest, str(entry), site, table)
+        elif table.rejection(entry.digest) is not None:
+            entry = replace(entry, starts=0)
         load_slot(site, table.other)
         trial(site / table.other)
-        made = SlotTable(current=table.other, slots=table.slots)
-        _write_table(site, made)
-        return made
+        return _chosen(site, table, table.other, entry)
+
+
+def _chosen(site: Path, table: SlotTable, slot: str, entry: SlotEntry) -> SlotTable:
+    """Write a table in which an entry flies; what was forced counts as rejected no more."""
+    rejected = tuple(row for row in table.rejected if row.digest != entry.digest)
+    slots = {**table.slots, slot: entry}
+    chosen = replace(table, current=slot, slots=slots, rejected=rejected)
+    write_slots(site, chosen)
+    return chosen
 
 
 def _check_task(bundle: Bundle, site: Path, task: str) -> None:
@@ -105,26 +131,29 @@ def _check_task(bundle: Bundle, site: Path, task: str) -> None:
         )
 
 
-def _write_table(site: Path, table: SlotTable) -> None:
-    write_whole(site / SLOTS, json.dumps(asdict(table), indent=1) + "\n")
+def _check_wise(bundle: Bundle, site: Path, table: SlotTable) -> None:
+    """Refuse a bundle that failed here, and one that would take the way back away."""
+    _check_rejected(bundle.digest, bundle.where, site, table)
+    if table.on_probation and table.other in table.slots and _is_whole(site, table):
+        raise BundleError(
+            f"{site}: {table.flying} is still on probation, and goes back to what would be "
+            "overwritten; let it fly first, go back (rille bundle rollback), or use --force"
+        )
 
 
-@contextlib.contextmanager
-def _locked(site: Path) -> Iterator[None]:
-    """Keep others from installing into a site, and see that it can be written."""
+def _is_whole(site: Path, table: SlotTable) -> bool:
+    """Return whether what flies is: a damaged bundle must not keep its own repair away."""
     try:
-        site.mkdir(parents=True, exist_ok=True)
-        lock = os.open(site / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    except FileExistsError:
-        raise SinkError(f"{site}: is a file, not a folder; choose another") from None
-    except OSError as wrong:
-        raise sink_error(site, wrong) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise ConfigError(f"{site}: another installation is at work there; wait for it") from None
-    try:
-        yield
-    finally:
-        os.close(lock)
+        check_slot(site, table, table.current)
+    except BundleError:
+        return False
+    return True
+
+
+def _check_rejected(digest: str, what: str, site: Path, table: SlotTable) -> None:
+    row = table.rejection(digest)
+    if row is not None:
+        raise BundleError(
+            f"{what}: was rejected in {site} on {row.at} ({row.why}); use --force to let it fly "
+            "all the same"
+        )

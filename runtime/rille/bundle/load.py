@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rille.bundle.manifest import Manifest, Variant, parse_manifest
 from rille.bundle.sign import MAX_BYTES, SIGNATURE, check_signature
-from rille.bundle.slots import SLOTS, read_slots
 from rille.errors import BundleError, DigestError, ManifestError, nearest
+from rille.site.slots import SLOTS, read_slots
+from rille.site.whole import check_file, read_file
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 1024 * 1024
@@ -142,7 +143,7 @@ def load_bundle(reference: str | Path, trusted: Sequence[str] = ()) -> Bundle:
     if (path / SLOTS).is_file():
         return load_slot(path, read_slots(path).current, trusted)
     if path.is_dir():
-        return _verified(str(path), lambda name, limit: _read_file(path / name, limit), trusted)
+        return _verified(str(path), lambda name, limit: read_file(path / name, limit), trusted)
     try:
         with zipfile.ZipFile(path) as archive:
             return _verified(
@@ -196,33 +197,9 @@ def _verified(
     files: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
         data = read(name, entry.bytes)
-        if data is None:
-            raise DigestError(f"{where}: {name} is missing; fetch the bundle again")
-        if len(data) != entry.bytes:
-            more = "more than " if len(data) > entry.bytes else f"{len(data)} bytes, not "
-            raise DigestError(
-                f"{where}: {name} has {more}the {entry.bytes} bytes its manifest states; "
-                "fetch the bundle again"
-            )
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise DigestError(
-                f"{where}: {name} is not the file its manifest names (SHA-256 differs): "
-                "damaged or tampered with; fetch the bundle again"
-            )
-        files[name] = data
+        files[name] = check_file(where, name, data, entry.bytes, entry.sha256)
     digest = hashlib.sha256(text).hexdigest()
     return Bundle(manifest, digest, where, files, text, signature, tuple(trusted))
-
-
-def _read_file(path: Path, limit: int) -> bytes | None:
-    """Read at most one byte more than `limit`, so that a longer file shows."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as wrong:
-        raise BundleError(f"{path}: cannot be read ({wrong.strerror})") from None
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes | None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rille.bundle.load import Bundle, load_bundle, load_slot
-from rille.bundle.slots import SLOTS, read_slots
 from rille.errors import BundleError, DigestError
+from rille.site.slots import SLOTS, read_slots
 
 
 def restored(bundle: Bundle) -> Bundle:
@@ -59,9 +59,12 @@ def load_sound(reference: str | Path, trusted: Sequence[str] = ()) -> tuple[Bund
 
 
 def _other(site: Path, slot: str, trusted: Sequence[str], wrong: BundleError, task: str) -> Bundle:
-    """Return what lies in a slot that is not `slot`; raise `wrong` where there is none."""
+    """Return what lies in a slot that is not `slot`; raise `wrong` where there is none.
+
+    A bundle that was rejected does not come back by itself.
+    """
     table = read_slots(site)
     for name, entry in table.slots.items():
-        if name != slot and entry.task == task:
+        if name != slot and entry.task == task and table.rejection(entry.digest) is None:
             return load_slot(site, name, trusted)
     raise wrong

@@ -86,12 +86,17 @@ def _parser() -> argparse.ArgumentParser:
     installing.add_argument(
         "--into", type=Path, required=True, metavar="DIR", help="folder with the two slots"
     )
-    for name, what in (
-        ("rollback", "let the bundle that flew before fly again"),
-        ("slots", "show what lies in the two slots"),
-    ):
-        site = verbs.add_parser(name, help=what)
+    back = verbs.add_parser("rollback", help="let the bundle that flew before fly again")
+    slots = verbs.add_parser("slots", help="show what lies in the two slots, and how it has done")
+    for site in (back, slots):
         site.add_argument("site", type=Path, metavar="DIR", help="folder with the two slots")
+    for forcing in (installing, back):
+        forcing.add_argument(
+            "--force",
+            action="store_true",
+            help="also what was rejected after it failed in flight; and install although what "
+            "flies is still on probation",
+        )
     verbs.add_parser("schema", help="print the JSON schema of manifest.json")
     inspect.add_argument("--html", type=Path, metavar="FILE", help="write one page instead")
     inspect.add_argument("--json", action="store_true", help="print the manifest as JSON")

@@ -17,6 +17,7 @@ from rille.images import decode_image
 from rille.latency import spent_ms
 from rille.network import Network
 from rille.plan import default_threads
+from rille.site.slots import Rejected, SlotEntry
 
 _RUNS = 100
 _TRIAL_S = 300.0
@@ -24,14 +25,16 @@ _TRIAL_S = 300.0
 
 def install_command(bundle: Bundle, options: argparse.Namespace) -> int:
     """Install a bundle into the slot that does not fly, try it, and let it fly."""
-    table = install(bundle, options.into, lambda slot: _trial_boot(slot, options.limit_ms))
+    table = install(
+        bundle, options.into, lambda slot: _trial_boot(slot, options.limit_ms), force=options.force
+    )
     _print_slots(options.into, table)
     return 0
 
 
 def rollback_command(options: argparse.Namespace) -> int:
     """Let the bundle of the other slot fly again."""
-    table = roll_back(options.site, lambda slot: _trial_boot(slot, None))
+    table = roll_back(options.site, lambda slot: _trial_boot(slot, None), force=options.force)
     _print_slots(options.site, table)
     return 0
 
@@ -111,5 +114,24 @@ def _print_slots(site: Path, table: SlotTable) -> None:
         mark = "flies" if slot == table.current else "     "
         print(
             f"{site / slot} {mark} {entry.name} {entry.version} {entry.digest[:12]} "
-            f"installed {entry.installed}"
+            f"installed {entry.installed}, {_standing(table, entry)}"
         )
+    lying = {entry.digest for entry in table.slots.values()}
+    for row in table.rejected:
+        if row.digest not in lying:
+            what = f"{row.name} {row.version} {row.digest[:12]}"
+            print(f"{site} no longer holds {what}, {_rejected(row)}")
+
+
+def _standing(table: SlotTable, entry: SlotEntry) -> str:
+    """Return in words whether a bundle has proven itself."""
+    row = table.rejection(entry.digest)
+    if row is not None:
+        return _rejected(row)
+    if entry.starts is None:
+        return "good"
+    return f"on probation ({entry.starts} start{'s' if entry.starts != 1 else ''} so far)"
+
+
+def _rejected(row: Rejected) -> str:
+    return f"rejected {row.at}: {row.why}"

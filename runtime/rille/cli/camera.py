@@ -36,7 +36,13 @@ _FILES = (
     "run.toml",
     "summary.json",
 )
-_SHOWN = ("BUNDLE_FELL_BACK", "WEIGHTS_FLIPPED", "WEIGHTS_LOST")
+_SHOWN = (
+    "BUNDLE_FELL_BACK",
+    "BUNDLE_ROLLED_BACK",
+    "ROLLBACK_FAILED",
+    "WEIGHTS_FLIPPED",
+    "WEIGHTS_LOST",
+)
 """Events that people are told of at the end."""
 
 
@@ -243,9 +249,8 @@ def build_pipeline(
     config: RunConfig, events: EventLog | None = None, strain: StrainWatch | None = None
 ) -> Pipeline:
     """Load the networks that a configuration names; see `Pipeline`."""
-    stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
     bundles, fallen = {}, {}
-    for name, stage in stages.items():
+    for name, stage in config.stages.items():
         if stage.bundle:
             bundles[name], fallen[name] = find_sound(config, stage)
             if not config.engine.backend.startswith("tensorrt"):
@@ -257,7 +262,7 @@ def build_pipeline(
         parallel=NETWORKS[config.engine.networks],
     )
     networks = {
-        name: load_network(config, stages[name], bundle, plan.threads)
+        name: load_network(config, config.stages[name], bundle, plan.threads)
         for name, bundle in bundles.items()
     }
     pipeline = Pipeline(

@@ -18,10 +18,10 @@ from typing import Any
 
 from rille.bundle import Bundle, read_slots
 from rille.bundle.load import is_shipped
-from rille.bundle.slots import SLOTS
 from rille.errors import BundleError, CheckFailedError, RilleError
 from rille.files import cache_folder, write_whole
 from rille.registry import package_version
+from rille.site.slots import SLOTS
 
 _LIMIT_S = 120.0
 _MOST_KEPT = 200

@@ -13,11 +13,11 @@ from typing import Any
 
 from rille.bundle import Bundle, load_bundle, read_public_key
 from rille.bundle.restore import load_sound
-from rille.bundle.slots import SLOTS
 from rille.config import RunConfig, StageConfig
 from rille.events import Event
 from rille.network import Network
 from rille.pipeline import Pipeline
+from rille.site.slots import SLOTS
 from rille.swap import BundleSwapper, Renewal
 
 
@@ -55,15 +55,22 @@ def load_network(config: RunConfig, stage: StageConfig, bundle: Bundle, threads:
 
 
 @contextlib.contextmanager
-def reload_on_hangup(config: RunConfig, pipeline: Pipeline, supervised: bool) -> Iterator[None]:
+def reload_on_hangup(
+    config: RunConfig,
+    pipeline: Pipeline,
+    supervised: bool,
+    started: Callable[[Path], object] = lambda site: None,
+) -> Iterator[None]:
     """Look for newly installed bundles at each SIGHUP, while the context lasts.
+
+    `started` is told of each site before a bundle is taken up from it: that is a start, too.
 
     The pipeline's events tell what became of them, and a note to people does.
 
     Without a stage that flies from a folder with slots SIGHUP keeps its usual meaning, the end of a
     terminal, except under a supervisor, which has no other use for it.
     """
-    renewals = dict(_renewals(config, pipeline))
+    renewals = dict(_renewals(config, pipeline, started))
     if not renewals and not supervised:
         yield
         return
@@ -93,10 +100,16 @@ def _asking(request: Callable[[], None], before: Any) -> Callable[[int, FrameTyp
     return handle
 
 
-def _renewals(config: RunConfig, pipeline: Pipeline) -> Iterator[tuple[str, Renewal]]:
+def _renewals(
+    config: RunConfig, pipeline: Pipeline, started: Callable[[Path], object]
+) -> Iterator[tuple[str, Renewal]]:
     networks = pipeline.networks
-    stages = {"classify": config.classify, "segment": config.segment, "lighter": config.lighter}
-    for name, stage in stages.items():
+
+    def load(stage: StageConfig, bundle: Bundle) -> Network:
+        started(Path(stage.bundle))
+        return load_network(config, stage, bundle, pipeline.plan.threads)
+
+    for name, stage in config.stages.items():
         if name not in networks or not (Path(stage.bundle) / SLOTS).is_file():
             continue
         flying = networks[name].bundle
@@ -107,6 +120,6 @@ def _renewals(config: RunConfig, pipeline: Pipeline) -> Iterator[tuple[str, Rene
                 digest=flying.digest,
                 task=flying.manifest.task,
                 find=partial(find_bundle, config, stage),
-                load=partial(load_network, config, stage, threads=pipeline.plan.threads),
+                load=partial(load, stage),
             ),
         )

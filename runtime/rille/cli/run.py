@@ -6,10 +6,12 @@ import contextlib
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from rille.cli.camera import Camera
+from rille.cli.proving import Proving
 from rille.cli.reload import reload_on_hangup
 from rille.cli.run_options import RunOptions, read_run_options
 from rille.cli.supervision import supervision
@@ -54,18 +56,33 @@ def run(configs: Mapping[str, RunConfig], recording: str = "") -> int:
     Raises:
         RilleError: what ended the run; what it wrote until then is there.
     """
+    with supervision() as beats, Proving(configs, beats) as proving:
+        return _fly(configs, recording, beats, proving)
+
+
+def _fly(
+    configs: Mapping[str, RunConfig], recording: str, beats: Heartbeats, proving: Proving
+) -> int:
+    """Open everything, stream, and complete what is written; see `run`."""
     with contextlib.ExitStack() as stack:
-        beats = stack.enter_context(supervision())
         cameras = {
             name: Camera(config, stack, beats, name, number if name else 0, recording)
             for number, (name, config) in enumerate(configs.items(), 1)
         }
         fleet = Fleet({name: camera.pipeline for name, camera in cameras.items()})
         interrupted = stack.enter_context(_signals(fleet, cameras))
-        for camera in cameras.values():
-            stack.enter_context(reload_on_hangup(camera.config, camera.pipeline, beats.supervised))
+        proving.attach(cameras)
+        for name, camera in cameras.items():
+            stack.enter_context(
+                reload_on_hangup(
+                    camera.config,
+                    camera.pipeline,
+                    beats.supervised,
+                    partial(proving.started, name),
+                )
+            )
         beats.run()
-        _stream(fleet, cameras, beats)
+        _stream(fleet, cameras, beats, proving)
         beats.finish()
         for camera in cameras.values():
             camera.end()
@@ -76,7 +93,9 @@ def run(configs: Mapping[str, RunConfig], recording: str = "") -> int:
     return 130 if interrupted == [signal.SIGINT] else 0
 
 
-def _stream(fleet: Fleet, cameras: Mapping[str, Camera], beats: Heartbeats) -> None:
+def _stream(
+    fleet: Fleet, cameras: Mapping[str, Camera], beats: Heartbeats, proving: Proving
+) -> None:
     """Feed every result to the sinks of its camera; keep what ends a camera, or all of them."""
     for camera in cameras.values():
         camera.start()
@@ -90,6 +109,7 @@ def _stream(fleet: Fleet, cameras: Mapping[str, Camera], beats: Heartbeats) -> N
             except SinkError as wrong:
                 camera.problem = wrong
             beats.published()
+            proving.saw(name, result)
             if camera.done or camera.problem is not None:
                 fleet.leave(name)
     except SourceError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from rille.health.beats import FrameAccount
 from rille.health.settings import DEFAULT_FOLDER, HealthConfig
 from rille.health.supervisor import Supervisor
 from rille.schema import build, merge_setting, read_toml
+
+_STAGES = ("classify", "segment", "lighter")
 
 
 def main(verb: str, arguments: list[str]) -> int:
@@ -26,13 +29,16 @@ def main(verb: str, arguments: list[str]) -> int:
     where = str(options.config or "settings:")
     table = read_toml(options.config, ConfigError) if options.config else {}
     limit = 0
+    tables = [table]
     for other in options.configs[1:]:
         own = read_toml(other, ConfigError)
         if own.get("health", {}) != table.get("health", {}):
             raise ConfigError(f"{other} health: must say what {where} says: one process is watched")
         limit = limit or _output(own)[1]
-    for setting in options.settings:
-        merge_setting(table, setting, ConfigError)
+        tables.append(own)
+    for one in tables:
+        for setting in options.settings:
+            merge_setting(one, setting, ConfigError)
     health = build(HealthConfig, table.get("health", {}), f"{where} health", ConfigError)
     folder, own_limit = _output(table)
     if not isinstance(folder, str):
@@ -49,7 +55,16 @@ def main(verb: str, arguments: list[str]) -> int:
     def say(text: str) -> None:
         print(f"rille {verb}: {text}", file=sys.stderr, flush=True)
 
-    return Supervisor(words, Path(folder), health, os.environ, say).run()
+    bundles = [path for one in tables for path in _bundles(one)]
+    return Supervisor(words, Path(folder), health, os.environ, say, bundles).run()
+
+
+def _bundles(table: dict[str, Any]) -> Iterator[Path]:
+    """Yield what the stages fly from, unchecked."""
+    for stage in _STAGES:
+        section = table.get(stage)
+        if isinstance(section, dict) and isinstance(section.get("bundle"), str):
+            yield Path(section["bundle"])
 
 
 def _output(table: dict[str, Any]) -> tuple[Any, Any]:

@@ -1,7 +1,8 @@
 """What a supervisor leaves for its readers on the ground.
 
 In the folder of a supervised run:
-    supervisor.json         who runs, in which state, and the account over all parts
+    supervisor.json         who runs, in which state, the account over all parts, and which
+                            bundles were rolled back
     events.jsonl            restarts, late heartbeats, safe mode; appended to
     part-000/, part-001/    the outputs of each start of the run, each complete in itself,
                             with account.json: where its frames went, those lost in a crash too
@@ -50,6 +51,7 @@ class Ledger:
     Attributes:
         part: number of the part that is being written.
         account: where the frames of all ended parts went.
+        rolled_back: bundles that did not prove themselves, as the values of their events.
 
     Raises:
         SinkError: the folder cannot be written to at the start.
@@ -64,6 +66,7 @@ class Ledger:
         numbers = [int(m[1]) for p in folder.iterdir() if (m := _PART.fullmatch(p.name))]
         self.part = max(numbers, default=-1)
         self.account = FrameAccount()
+        self.rolled_back: list[dict[str, Any]] = []
         self._parts: list[dict[str, Any]] = []
         self._started_ns = 0
         self._starts = 0
@@ -113,6 +116,7 @@ class Ledger:
             "part": self.part,
             "restarts": max(0, self._starts - 1),
             "account": self.account.to_json(),
+            "rolled_back": self.rolled_back,
             "parts": self._parts,
         }
         self._keep(self._folder / "supervisor.json", table)

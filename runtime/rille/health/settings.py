@@ -47,12 +47,19 @@ class HealthConfig:
         restarts: how many restarts are allowed in `within_s`; one more death means safe mode.
         within_s: seconds over which restarts are counted.
         stop_ms: time a run has to end after SIGTERM before it is killed.
+        probation_tries: starts that a newly installed bundle has to prove itself, this run's or,
+            unsupervised, the process's own; then the one before it flies again.
+        probation_frames, probation_s: it has proven itself once it has answered so many published
+            frames in one start, and flown for so many seconds.
     """
 
     limits: dict[str, Limits] = field(default_factory=dict)
     restarts: int = 5
     within_s: float = 60.0
     stop_ms: float = 1000.0
+    probation_tries: int = 3
+    probation_frames: int = 300
+    probation_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.restarts <= 1000:
@@ -61,6 +68,13 @@ class HealthConfig:
             raise ValueError(f"within_s must be above 0, not {self.within_s:g}")
         if not self.stop_ms > 0:
             raise ValueError(f"stop_ms must be above 0, not {self.stop_ms:g}")
+        if not 1 <= self.probation_tries <= 1000:
+            raise ValueError(f"probation_tries must be from 1 to 1000, not {self.probation_tries}")
+        if self.probation_frames < 1 or self.probation_s < 0:
+            raise ValueError(
+                "needs probation_frames >= 1 and probation_s >= 0, not "
+                f"{self.probation_frames}, {self.probation_s:g}"
+            )
 
     def limits_of(self, heartbeat: str) -> Limits:
         """Return the limits of one heartbeat: those set, or the usual ones."""

@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rille.errors import SafeModeError
 from rille.events import EventLog
@@ -23,11 +24,13 @@ from rille.health.beats import FrameAccount
 from rille.health.child import Child, in_words
 from rille.health.ledger import Ending, Ledger
 from rille.health.notify import Notifier
+from rille.health.probation import Probation, says_nothing
 from rille.health.restarts import RestartCap
 from rille.health.settings import HealthConfig
 from rille.health.signals import Signals
 
 _FINAL = (0, 2, 4, 130)
+_BUNDLE = 4
 _TICK_S = 0.05
 _STATUS_S = 1.0
 
@@ -42,6 +45,7 @@ class Supervisor:
         config: limits.
         environment: of this process.
         say: takes a line for people.
+        bundles: what the run flies from, where it is a path.
 
     Raises:
         SinkError: the folder cannot be written to.
@@ -54,6 +58,7 @@ class Supervisor:
         config: HealthConfig,
         environment: Mapping[str, str],
         say: Callable[[str], None],
+        bundles: Sequence[Path] = (),
     ) -> None:
         self._words, self._config, self._environment = words, config, environment
         self._ledger = Ledger(folder, say)
@@ -61,6 +66,7 @@ class Supervisor:
         self._events.listen(self._ledger.event)
         self._notifier = Notifier(environment, self._events)
         self._cap = RestartCap(config.restarts, config.within_s)
+        self._probation = Probation(bundles, config.probation_tries, self._tell, say)
         self._signals = Signals()
         self._ready = False
         self._fed_s = self._told_s = 0.0
@@ -88,11 +94,14 @@ class Supervisor:
             words = self._words(self._ledger.begin_part(), self._ledger.account)
             if words is None:
                 return 0
+            self._probation.begin()
             ending, account = self._fly(words)
             self._ledger.end_part(ending, account)
-            if self._signals.stop is None and ending.code in _FINAL:
-                return ending.code
+            if self._signals.stop is not None or says_nothing(ending.code, account):
+                self._probation.spare()
             if self._signals.stop is None:
+                if ending.code in _FINAL and not self._goes_back(ending):
+                    return ending.code
                 self._pause(ending, account)
         return 130 if self._signals.stop == signal.SIGINT else 0
 
@@ -165,6 +174,19 @@ class Supervisor:
                 f"{account.captured} frames captured, {account.ok} in time"
             )
 
+    def _tell(self, name: str, text: str, values: dict[str, Any]) -> None:
+        """Take an event about a bundle on probation."""
+        if name == "BUNDLE_ROLLED_BACK":
+            self._ledger.rolled_back.append(values)
+        self._events.emit(name, text, **values)
+
+    def _goes_back(self, ending: Ending) -> bool:
+        """Return whether a bundle that could not be used was rolled back."""
+        return ending.code == _BUNDLE and self._probation.roll_back(self._what(ending))
+
+    def _what(self, ending: Ending) -> str:
+        return f"part {self._ledger.part} of the run ended ({ending.text})"
+
     def _pause(self, ending: Ending, account: FrameAccount) -> None:
         """Wait before the next start.
 
@@ -172,8 +194,13 @@ class Supervisor:
             SafeModeError: there were too many.
         """
         values = {"part": self._ledger.part, "code": ending.code, "frames_lost": account.lost}
-        what = f"part {self._ledger.part} of the run ended ({ending.text})"
+        what = self._what(ending)
         pause_s = self._cap.pause_s()
+        blamed = not says_nothing(ending.code, account)
+        if blamed and self._probation.roll_back(what, used_up=pause_s is not None):
+            # Something else flies from now on: it has all its restarts before it.
+            self._cap = RestartCap(self._config.restarts, self._config.within_s)
+            pause_s = 0.0
         if pause_s is None:
             why = (
                 f"{what}, after {self._config.restarts} restarts in {self._config.within_s:g} s; "

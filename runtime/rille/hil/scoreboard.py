@@ -130,6 +130,12 @@ _ROWS: tuple[tuple[str, str, str, Callable[[Verdict], bool]], ...] = (
         lambda v: v.scenario.startswith("model-flight-"),
     ),
     (
+        "new bundle dies 0.5 s into each of three flights: from the first death to the rollback",
+        "before the restarts are used up",
+        "detect_s",
+        lambda v: v.scenario == "process-bundle-dies",
+    ),
+    (
         "SIGTERM, wherever it comes, to exit 0, processes of their own",
         "<= 1 s",
         "stop_s",

@@ -15,11 +15,11 @@ import numpy as np
 
 from rille.bundle import load_bundle
 from rille.bundle.install import install
-from rille.bundle.slots import SLOTS
 from rille.bundle.write import copy
 from rille.hil.scenario import Fault
 from rille.hil.target import Setup, Target
 from rille.hil.upset import Upset
+from rille.site.slots import SLOTS
 
 _MANIFEST = "manifest.json"
 _STRANGER = "ab" * 32

@@ -19,37 +19,37 @@ class ProcessUpset(Upset):
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault)
-        self._setup: Setup | None = None
+        self.setup: Setup | None = None
         self._target: Target | None = None
         self._done = 0
 
     def prepare(self, setup: Setup) -> None:
         """Take note of the folder in which a supervisor tells its child's id."""
-        self._setup = setup
+        self.setup = setup
 
     def begin(self, target: Target) -> None:
         """Send the signal for the first time."""
         self._target, self._done = target, 1
-        self._strike()
+        self.strike()
 
     def look(self, since_s: float) -> None:
         """Strike again, where the fault returns."""
         if self.fault.type != "intermittent" or not self.fault.amount:
             return
-        if since_s >= self._done * self.fault.amount and self._strike():
+        if since_s >= self._done * self.fault.amount and self.strike():
             self._done += 1
 
-    def _strike(self) -> bool:
+    def strike(self) -> bool:
         """Send the signal; return whether there was somebody to get it."""
-        assert self._setup is not None and self._target is not None
+        assert self.setup is not None and self._target is not None
         number = signal.SIGSTOP if self.fault.type == "stuck" else signal.SIGKILL
         pid: int | None
         if self.fault.value == "capture":
-            pid = capture_process(self._setup.source)
+            pid = capture_process(self.setup.source)
         elif self.fault.value == "supervisor":
             pid = self._target.pid
         else:
-            pid = _supervised_child(self._setup.out)
+            pid = supervised_child(self.setup.out)
         if pid is None:
             return False
         with contextlib.suppress(ProcessLookupError):
@@ -67,13 +67,19 @@ def capture_process(source: str) -> int | None:
     return None
 
 
-def _supervised_child(out: Path) -> int | None:
-    """Return the run that a supervisor watches now; None while there is none."""
+def supervised_child(out: Path, *, serving: bool = False) -> int | None:
+    """Return the run that a supervisor watches now; None while there is none.
+
+    Args:
+        out: the supervisor's folder.
+        serving: only one whose networks are loaded.
+    """
     try:
-        pid = json.loads((out / "supervisor.json").read_text())["child_pid"]
+        table = json.loads((out / "supervisor.json").read_text())
+        pid, state = table["child_pid"], table["state"]
     except (OSError, ValueError, KeyError):
         return None
-    return pid if isinstance(pid, int) else None
+    return pid if isinstance(pid, int) and (state == "running" or not serving) else None
 
 
 def family(pid: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from rille.hil.upset_bundle import DyingBundle
 from rille.hil.upset_clock import OtherBoot
 from rille.hil.upset_cpu import Burners, Quota, StoppedCpu
 from rille.hil.upset_model import SpoiltBundle, SpoiltSlot
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _UPSETS: Mapping[str, Callable[[Fault], Upset]] = {
     "process": ProcessUpset,
+    "process intermittent bundle": DyingBundle,
+    "process stuck bundle": DyingBundle,
     "cpu": StoppedCpu,
     "cpu slow burners": Burners,
     "cpu slow quota": Quota,

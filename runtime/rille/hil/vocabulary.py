@@ -176,10 +176,12 @@ FAULTS: Mapping[str, Mapping[str, _Kinds]] = {
         "stuck": {
             "run": Kind("is stopped for good: the run, under its supervisor", ANY, OUTSIDE),
             "capture": Kind("is stopped for good: the capture process", ANY, HERE),
+            "bundle": Kind("is stopped `amount` s into each flight of a new bundle", ANY, OUTSIDE),
         },
         "intermittent": {
             "run": Kind("is killed every `amount` s: the run, under its supervisor", ANY, OUTSIDE),
             "capture": Kind("is killed every `amount` s: the capture process", ANY, HERE),
+            "bundle": Kind("is killed `amount` s into each flight of a new bundle", ANY, OUTSIDE),
         },
     },
 }
