@@ -26,7 +26,7 @@ from rille_export.noise import noisiest_layers
 from rille_export.offsets import add_offsets, fit_offsets
 from rille_export.parity import Parity, compare
 from rille_export.run_folder import TrainedRun, read_run
-from rille_export.speed import measure
+from rille_export.speed import measure, warned
 from rille_export.versions import versions
 
 
@@ -93,8 +93,7 @@ def export(
     extra = further_samples(run, options.extra, say)
     samples = calibration.choose(samples_of(dataset, run.data.train), options.calibration_images)
     if options.contract is not None:
-        shape = (1, *model.input_shape[1:])
-        check_logits(model, calibration.inputs(run.contract, shape, samples[:8]), folder)
+        _check_answers(model, run.contract, samples[:8], folder)
     say(f"calibrating on {len(samples)} images of split {run.data.train}")
     task = _Task(run=run, model=model, dataset=dataset, samples=samples, options=options, say=say)
     made = _attempt(task, options.tune_steps or 0)
@@ -104,20 +103,18 @@ def export(
         raise CheckFailedError(_complaint(task, made))
     provenance = _provenance(task, made, offsets)
     contract = replace(run.contract, decision=made.decision)
-    first = made.forms[made.first]
-    fitted = fit_familiarity(contract, first, dataset, run.data, source, extra, say)
+    fitted = fit_familiarity(
+        contract, made.forms[made.first], dataset, run.data, source, extra, say
+    )
     kept = {name: made.forms[name] for name in made.parity}
     sizes = {name: len(form.content) for name, form in kept.items()}
     speeds = measure(made.forms)
     after = made.after[made.first]
-    warnings = [f"{name} is {s.warning}" for name, s in speeds.items() if s.warning]
-    for warning in warnings:
-        say(f"warning: {warning}")
-    told = fitted.record if fitted is not None else None
+    warnings = warned(speeds, say)
+    told = {} if fitted is None else fitted.record
     card = model_card(contract, provenance, made.parity, after, sizes, warnings, told)
     metrics = _metrics(task, made) | {"speed": {k: s.to_json() for k, s in speeds.items()}}
-    if told is not None:
-        metrics["out_of_distribution"] = told
+    metrics |= {"out_of_distribution": told} if told else {}
     bundle = _write(out, contract, kept, made.first, card, metrics, provenance, fitted)
     return bundle, made.parity
 
@@ -139,6 +136,11 @@ def _opened(path: Path, options: ExportOptions) -> tuple[TrainedRun, Any]:
     if options.contract is not None:
         return read_foreign(path, options.contract)
     return read_run(path), convert.load_model(path / "model.keras")
+
+
+def _check_answers(model: Any, contract: Contract, samples: list[Any], folder: Path) -> None:
+    shape = (1, *model.input_shape[1:])
+    check_logits(model, calibration.inputs(contract, shape, samples), folder)
 
 
 def _provenance(task: _Task, made: _Attempt, offsets: list[float]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rille.bundle.manifest import Contract
@@ -17,7 +18,7 @@ def model_card(
     after: Evaluation,
     sizes: dict[str, int],
     warnings: Sequence[str] = (),
-    unfamiliar: dict[str, Any] | None = None,
+    unfamiliar: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """Return the card as Markdown.
 
@@ -28,7 +29,7 @@ def model_card(
         after: scores of the first form.
         sizes: form -> bytes of the model file.
         warnings: what a user of the bundle should know beforehand.
-        unfamiliar: how its out-of-distribution score was fitted; None where it has none.
+        unfamiliar: how its out-of-distribution score was fitted; empty where it has none.
     """
     d = after.detail
     parts = [
@@ -137,7 +138,7 @@ def _details(after: Evaluation) -> list[str]:
     return [head, _abstention_table(c), table]
 
 
-def _unfamiliar(fitted: dict[str, Any], split: str) -> str:
+def _unfamiliar(fitted: Mapping[str, Any], split: str) -> str:
     """Return what the score says, and how often it is wrong."""
     doubt = "" if fitted["doubt_from"] == "none" else " and 1 - probability"
     return (

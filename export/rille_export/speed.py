@@ -7,7 +7,7 @@ one) falls back to plain code, and splits the network besides.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,14 @@ def measure(forms: Mapping[str, Form]) -> dict[str, Speed]:
         )
         for name in chosen
     }
+
+
+def warned(speeds: Mapping[str, Speed], say: Callable[[str], None]) -> list[str]:
+    """Return what to warn users of, and say it."""
+    warnings = [f"{name} is {speed.warning}" for name, speed in speeds.items() if speed.warning]
+    for warning in warnings:
+        say(f"warning: {warning}")
+    return warnings
 
 
 def _spent(forms: Mapping[str, Form]) -> dict[str, list[float]]:

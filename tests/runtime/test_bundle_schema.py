@@ -38,6 +38,7 @@ def put(*path: Any, value: Any) -> Callable[[Any], None]:
 
 
 VARIANT = ("variants", "tflite-int8")
+KNOWN = {"file": "familiarity.bin", "numbers": 1280, "steps": [0.1], "strangeness": 0.4}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,12 @@ VARIANT = ("variants", "tflite-int8")
         put("golden_images", value="golden.0.png"),
         put("preprocess", value={"op": "rgb"}),
         put("version", value=3),
+        put("familiarity", value={**KNOWN, "strangeness": 0}),
+        put("familiarity", value={**KNOWN, "steps": [0]}),
+        put("familiarity", value={**KNOWN, "numbers": 0}),
+        put("familiarity", value={**KNOWN, "doubt": 1.5}),
+        put("familiarity", value={**KNOWN, "hidden": 0}),
+        put("familiarity", value=[]),
     ],
 )
 def test_what_the_schema_refuses_the_reader_refuses(validator: Any, change: Any) -> None:

@@ -45,8 +45,8 @@ class UnfamiliarWatch:
             self._unfamiliar = True
             self._events.emit(
                 "SCENE_UNFAMILIAR",
-                f"{count} of the last {_FRAMES} classified frames are not of the kind that the "
-                f"network was made for (score {answer.ood_score:.2f}, 1 is the limit): do not "
+                f"{count} of the last {len(self._last)} classified frames are not of the kind that "
+                f"the network was made for (score {answer.ood_score:.2f}, 1 is the limit): do not "
                 "trust its labels",
                 frame=frame,
                 unfamiliar=count,

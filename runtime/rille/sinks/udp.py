@@ -65,7 +65,7 @@ class UdpJson(Sink):
         record = {"seq": self._next, **event_record(event)}
         data = json_bytes(record)
         if len(data) > MAX_BYTES:
-            record["text"] = record["text"][:_TEXT]
+            record["text"] = _start(record["text"])
             record["values"] = {}
             data = json_bytes({**record, "truncated": 1})
         self._send(data)
@@ -108,8 +108,16 @@ def fitted(record: dict[str, Any], limit: int = MAX_BYTES) -> bytes:
         record["segmentation"]["features"] = features[:kept]
         record["truncated"] = len(features) - kept
     if record.get("error"):
-        record["error"] = record["error"][:_TEXT]
+        record["error"] = _start(record["error"])
     return _without_keys(record, limit)
+
+
+def _start(text: str) -> str:
+    """Return the first 100 characters of a text, or fewer: at most 200 bytes as JSON."""
+    kept = text[:_TEXT]
+    while len(json_bytes({"": kept})) > 2 * _TEXT:  # what is not ASCII takes up to 12 bytes each
+        kept = kept[:-1]
+    return kept
 
 
 def _without_keys(record: dict[str, Any], limit: int) -> bytes:
