@@ -21,6 +21,7 @@ from release.wheel import build
 from tests.aarch64.machine import CPUS, ArmRoot, CannotError, Cpu, check_machine, enable_emulation
 from tests.aarch64.tests_there import DESELECTED, FILES
 from tests.aarch64.wheels import check_wheels
+from tests.requirements import TABLE
 
 SKIPPED = 77
 _HERE = Path(__file__).resolve().parent
@@ -113,6 +114,8 @@ def _prepare(root: ArmRoot, scratch: Path, frames: int) -> Proof:
     shared.mkdir()
     shutil.copytree(ROOT / "tests", shared / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", shared)
+    (shared / "docs").mkdir()
+    shutil.copy(TABLE, shared / "docs")  # read at the end of every session of tests
     proof = Proof(root=root, shared=shared, native=native)
     proof.here(str(_HERE / "pictures.py"), "images", str(frames))
     proof.here(str(_HERE / "answers.py"), "images", "expected.npz")

@@ -28,13 +28,13 @@ FILES = (
     "test_vehicle",
 )
 
-DESELECTED: dict[str, str] = {}
-"""File and test -> why it is left out of a file that otherwise runs."""
-
 _TIMES = "measures time, or waits for what an emulator takes far longer for"
 _PROCESSES = "starts processes or servers, each of which takes ten seconds and more there"
 _LONG = "renders or computes for minutes there"
 _NOT_ARM = "nothing in it depends on the processor: files, tables and words"
+
+DESELECTED = {"test_quality.py::test_it_is_quick": _TIMES}
+"""File and test -> why it is left out of a file that otherwise runs."""
 
 _NO_ENGINE = "TensorRT is not there, and its doubles are the same everywhere"
 
