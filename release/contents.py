@@ -18,7 +18,14 @@ from pathlib import Path, PurePosixPath
 PACKAGES = {"rille": "runtime", "rille_train": "train", "rille_export": "export"}
 """Import package -> the folder it is in."""
 SHIPPED_BUNDLES = ("mars-msl24", "moon-craters", "moon-rocks", "moon-scene")
-_SOURCE_FOLDERS = ("runtime", "train", "export", "tests", "docs", "release")
+SOURCE_FOLDERS = (
+    *("runtime", "train", "export", "benchmarks", "tests", "docs", "docker", "release"),
+    ".github",  # its workflows and forms are tested
+)
+SOURCE_FILES = {"LICENSE", "Makefile", ".dockerignore", ".pre-commit-config.yaml"}
+"""Beside those, and beside the pages (`*.md`), what a source archive takes from the root."""
+_REQUIREMENTS = "docs/requirements.csv"
+"""A table that is no data: what is promised, and which test shows it."""
 _TABLES = {".csv", ".jsonl", ".tsv", ".ipynb"}
 _IN_BUNDLES = {".tflite", ".png", ".bin"}
 _MOST_BYTES = 8 * 2**20
@@ -77,8 +84,8 @@ def source_troubles(source: Archive, known: Iterable[str]) -> list[str]:
     asked = {
         name
         for name in known
-        if name.split("/")[0] in _SOURCE_FOLDERS
-        or ("/" not in name and (name.endswith(".md") or name in {"LICENSE", "Makefile"}))
+        if name.split("/")[0] in SOURCE_FOLDERS
+        or ("/" not in name and (name.endswith(".md") or name in SOURCE_FILES))
     }
     always = {"PKG-INFO", "pyproject.toml", ".gitignore"}
     missing = [f"the source archive: no {name}" for name in ("pyproject.toml", "LICENSE")]
@@ -105,6 +112,7 @@ def _data(what: str, files: Archive) -> list[str]:
         allowed = _is_text(content) and path.suffix not in _TABLES
         allowed |= path.suffix in _IN_BUNDLES and "bundles" in path.parts
         allowed |= path.suffix == ".jpg" and path.parts[0] == "docs"
+        allowed |= name == _REQUIREMENTS and _is_text(content)
         if not allowed:
             found.append(f"{what}: {name} looks like data")
         if len(content) > _MOST_BYTES:

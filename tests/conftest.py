@@ -13,12 +13,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 from tests.requirements import not_run
 
 from rille.bundle import Bundle, file_entries, load_bundle
 from rille.sim import Descent, Scene, build_scene
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes is told by how busy the machine is, or by its being an emulator.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

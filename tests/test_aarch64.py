@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from tests.aarch64.differences import differences
 from tests.aarch64.machine import CPUS, CannotError, Cpu, check_machine
-from tests.aarch64.tests_there import DESELECTED, FILES, LEFT_OUT
+from tests.aarch64.tests_there import (
+    DESELECTED,
+    EVERYWHERE,
+    FILES,
+    LEFT_OUT,
+    WHOLE_ON,
+)
 
 RUNTIME = Path(__file__).parent / "runtime"
 
@@ -40,6 +46,7 @@ def test_without_root_rights_it_says_so(tmp_path: Path) -> None:
 def test_every_test_file_of_the_runtime_is_run_or_has_a_reason() -> None:
     there = sorted([*FILES, *LEFT_OUT])
     assert there == sorted(path.stem for path in RUNTIME.glob("test_*.py"))
+    assert set(EVERYWHERE) < set(FILES) and WHOLE_ON in {cpu.name for cpu in CPUS}
     assert all(reason for reason in [*LEFT_OUT.values(), *DESELECTED.values()])
 
 

@@ -8,7 +8,14 @@ import re
 from pathlib import Path
 
 import pytest
-from release.contents import SHIPPED_BUNDLES, source_troubles, wheel_troubles
+import tomllib
+from release.contents import (
+    SHIPPED_BUNDLES,
+    SOURCE_FILES,
+    SOURCE_FOLDERS,
+    source_troubles,
+    wheel_troubles,
+)
 from release.tools import FailedError, checked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,6 +111,23 @@ def test_a_source_archive_needs_its_licence_and_no_data(wheel: dict[str, bytes])
     files["tests/drive.mcap"] = b"\x89MCAP"
     said = "\n".join(source_troubles(files, list(files)))
     assert "no LICENSE" in said and "tests/drive.mcap looks like data" in said
+
+
+def test_the_table_of_requirements_is_no_data(wheel: dict[str, bytes]) -> None:
+    files = {f"runtime/{n}": data for n, data in wheel.items() if n.startswith("rille/")}
+    files |= {"pyproject.toml": b"", "LICENSE": b"", "docs/requirements.csv": b"id,test\n"}
+    assert source_troubles(files, list(files)) == []
+    files["docs/labels.csv"] = b"a,b\n"
+    assert source_troubles(files, list(files)) == [
+        "the source archive: docs/labels.csv looks like data"
+    ]
+
+
+def test_a_source_archive_is_asked_to_hold_what_it_is_built_to_hold() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert {*build["targets"]["sdist"]["include"]} == {
+        f"/{name}" for name in (*SOURCE_FOLDERS, *SOURCE_FILES, "*.md")
+    }
 
 
 def test_a_tool_that_fails_is_quoted() -> None:

@@ -39,7 +39,7 @@ class Occlusion:
         self._frames = frames
         self._before: NDArray[np.float32] | None = None
         self._change = np.zeros((ROWS, COLUMNS), np.float32)
-        self._detail = np.zeros((ROWS, COLUMNS), np.float32)
+        self._detail: NDArray[np.float32] = np.zeros((ROWS, COLUMNS), np.float32)
         self._best = np.zeros((ROWS, COLUMNS), np.float32)
         self._since = np.zeros((ROWS, COLUMNS), np.int32)
         self._seen = 0

@@ -6,12 +6,14 @@ Nothing here is ever timed: an emulator's time says nothing of a board's. See RE
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from release.environments import make, only_installed
 from release.tools import ROOT, FailedError, checked
 from release.wheel import build
 from tests.aarch64.machine import CPUS, ArmRoot, CannotError, Cpu, check_machine, enable_emulation
-from tests.aarch64.tests_there import DESELECTED, FILES
+from tests.aarch64.tests_there import DESELECTED, EVERYWHERE, FILES, WHOLE_ON
 from tests.aarch64.wheels import check_wheels
+from tests.requirements import TABLE
 
 SKIPPED = 77
 _HERE = Path(__file__).resolve().parent
@@ -53,7 +56,11 @@ class Proof:
 
     def there(self, cpu: Cpu, *words: str, folder: str = "/proof") -> str:
         """Run the emulated interpreter; raise `FailedError` if it fails."""
-        done = self.root.run(cpu, [_PYTHON, *words], folder=folder, limit_s=_LIMIT_S)
+        try:
+            done = self.root.run(cpu, [_PYTHON, *words], folder=folder, limit_s=_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            why = f"did not end within {_LIMIT_S:g} s"
+            raise FailedError(f"{cpu.name}: `python {' '.join(words)}` {why}") from None
         if done.returncode != 0:
             raise FailedError(
                 f"{cpu.name}: `python {' '.join(words)}` ended with {done.returncode}:\n"
@@ -113,6 +120,8 @@ def _prepare(root: ArmRoot, scratch: Path, frames: int) -> Proof:
     shared.mkdir()
     shutil.copytree(ROOT / "tests", shared / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", shared)
+    (shared / "docs").mkdir()
+    shutil.copy(TABLE, shared / "docs")  # read at the end of every session of tests
     proof = Proof(root=root, shared=shared, native=native)
     proof.here(str(_HERE / "pictures.py"), "images", str(frames))
     proof.here(str(_HERE / "answers.py"), "images", "expected.npz")
@@ -128,9 +137,16 @@ def _prove(proof: Proof, cpu: Cpu, options: argparse.Namespace) -> bool:
     Returns:
         Whether all of it held.
     """
-    steps = {"answers": _answers, "doctor --quick": _doctor, "run": _run, "replay": _replay}
+    steps: dict[str, Callable[[Proof, Cpu], str]] = {
+        "answers": _answers,
+        "doctor --quick": _doctor,
+        "run": _run,
+        "replay": _replay,
+    }
     if not options.no_tests:
-        steps["tests"] = _tests
+        whole = WHOLE_ON if WHOLE_ON in options.cpu else options.cpu[0]
+        files = FILES if cpu.name == whole else EVERYWHERE
+        steps["tests"] = functools.partial(_tests, files=files)
     held = True
     for name, step in steps.items():
         try:
@@ -171,13 +187,13 @@ def _replay(proof: Proof, cpu: Cpu) -> str:
     return "a recording made on this machine in exact mode, the same to the bit"
 
 
-def _tests(proof: Proof, cpu: Cpu) -> str:
-    """Run the runtime's tests that are meant for it; return pytest's last line without its time."""
-    files = [f"tests/runtime/{name}.py" for name in FILES]
+def _tests(proof: Proof, cpu: Cpu, files: Sequence[str]) -> str:
+    """Run files of the runtime's tests; return pytest's last line without its time."""
+    paths = [f"tests/runtime/{name}.py" for name in files]
     left_out = [f"--deselect=tests/runtime/{name}" for name in DESELECTED]
     quick = ["-q", "-p", "no:cacheprovider", "-m", "not slow", "--hypothesis-seed=0"]
-    told = proof.there(cpu, "-m", "pytest", *quick, *left_out, *files)
-    return f"{len(files)} files, {told.strip().splitlines()[-1].partition(' in ')[0]}"
+    told = proof.there(cpu, "-m", "pytest", *quick, *left_out, *paths)
+    return f"{len(paths)} files, {told.strip().splitlines()[-1].partition(' in ')[0]}"
 
 
 if __name__ == "__main__":

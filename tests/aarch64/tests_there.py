@@ -29,13 +29,28 @@ FILES = (
     "test_vehicle",
 )
 
-DESELECTED: dict[str, str] = {}
-"""File and test -> why it is left out of a file that otherwise runs."""
+WHOLE_ON = "cortex-a72"
+"""The processor that runs all of `FILES`, if it is among those asked for; else the first does."""
+
+EVERYWHERE = (
+    "test_bundle",
+    "test_ellipse",
+    "test_metrics",
+    "test_postprocess",
+    "test_preprocess",
+    "test_ring",
+    "test_tracking",
+)
+"""Of `FILES`, those that every processor runs: networks that load and answer, arithmetic on pixels
+and numbers, memory that two processes share. The others do the same whatever ARM they are on."""
 
 _TIMES = "measures time, or waits for what an emulator takes far longer for"
 _PROCESSES = "starts processes or servers, each of which takes ten seconds and more there"
 _LONG = "renders or computes for minutes there"
 _NOT_ARM = "nothing in it depends on the processor: files, tables and words"
+
+DESELECTED = {"test_quality.py::test_it_is_quick": _TIMES}
+"""File and test -> why it is left out of a file that otherwise runs."""
 
 _NO_ENGINE = "TensorRT is not there, and its doubles are the same everywhere"
 

@@ -316,7 +316,7 @@ def test_what_was_told_last_is_where_it_is_sought_first(
 
 
 def test_empty_frames_tell_nothing() -> None:
-    grey = [np.full((240, 320), 90, np.uint8)] * 30
+    grey: list[NDArray[np.uint8]] = [np.full((240, 320), 90, np.uint8)] * 30
     events = EventLog()
     seen = drive(SunTracker("left", events, every=2, patience=2), grey, [0.0] * 30)
     assert not events.counts and all(flags == () for _, flags, _ in seen)

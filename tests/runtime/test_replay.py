@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.runtime.recorded import record, unseen, worked
 
 from rille.bundle import load_bundle
@@ -74,7 +76,7 @@ def test_exact_kernels_give_the_same_bits_on_other_threads(frames: Path, tmp_pat
 def test_exact_kernels_agree_with_the_fast_ones(frames: Path) -> None:
     """98 % of the cells of masks are the same; logits lie within 16 steps, 4 on average."""
     pictures = [read_image(path) for path in sorted(frames.iterdir())]
-    masks: dict[str, list[np.ndarray]] = {}
+    masks: dict[str, list[NDArray[Any]]] = {}
     for backend in ("litert", "litert-exact"):
         network = Network.load(load_bundle("moon-rocks"), backend=backend)
         answers = [network.run(pixels)[0] for pixels in pictures[:2]]

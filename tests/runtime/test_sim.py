@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rille.sim import Descent, Scene, build_scene
 from rille.sim.craters import (
@@ -73,13 +74,13 @@ def test_the_law_of_sizes_bends_without_a_step() -> None:
 
 def test_a_fresh_crater_has_the_depth_and_rim_of_its_profile() -> None:
     assert fresh_profile(np.array([1.0]))[0] == pytest.approx(0.0368, abs=1e-3)
-    depth = fresh_profile(np.linspace(0, 3, 500))
+    depth = fresh_profile(np.linspace(0, 3, 500, dtype=np.float64))
     assert depth.max() - depth.min() == pytest.approx(0.2, abs=0.002)
     assert depth[-1] == pytest.approx(0.0, abs=1e-6)
 
 
 def one_crater(diameter_m: float, wear: float) -> Craters:
-    def column(value: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def column(value: float) -> NDArray[np.float64]:
         return np.array([value])
 
     return Craters(

@@ -193,9 +193,9 @@ def test_the_right_password_opens(serve: Server) -> None:
 
 
 def test_nobody_there(rille: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert rille("run", "--source", "http://127.0.0.1:9/#connect_s=1", "--out", "/dev/null/x") == 3
+    assert rille("run", "--source", "http://127.0.0.1:9/#connect_s=3", "--out", "/dev/null/x") == 3
     expected = pytest.raises(SourceError, match="refuses the connection; is the camera on")
-    with open_source("http://127.0.0.1:9/#connect_s=1") as camera, expected:
+    with open_source("http://127.0.0.1:9/#connect_s=3") as camera, expected:
         while True:
             camera.read(0.2)
 

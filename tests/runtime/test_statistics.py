@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rille.ellipse import Ellipse
 from rille.metrics import (
@@ -27,7 +29,7 @@ from rille.statistics import (
 )
 
 
-def shares(right: np.ndarray) -> np.ndarray:
+def shares(right: NDArray[Any]) -> NDArray[np.float64]:
     return np.stack([right, np.ones(len(right))], axis=1)
 
 

@@ -6,6 +6,7 @@ import time
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rille.bundle.manifest import Contract, Decision, LabelEntry, OutputEntry, Variant
 from rille.errors import FrameDecodeError, InferenceError
@@ -48,10 +49,11 @@ class ScriptedEngine:
 
 
 def network(task: str, costs_ms: Costs, fails: list[bool] | None = None) -> Network:
-    outputs = {
+    answers: dict[str, dict[str, NDArray[np.float32]]] = {
         "classification": {"logits": np.array([[0.0, 1.0]], np.float32)},
         "segmentation": {"mask": -np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1) - 9},
-    }[task]
+    }
+    outputs = answers[task]
     contract = Contract(
         name="scripted",
         version="1",

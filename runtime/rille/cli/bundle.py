@@ -139,13 +139,14 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.json:
         print(manifest.to_json(), end="")
         return 0
+    stated = facts(bundle)  # before anything is measured: a spoilt signature ends it here
     threads = sorted({1, 2, default_threads()} & set(range(1, usable_cores() + 1)))
     found = {name: measure(bundle, name, threads) for name in manifest.variants}
     if options.html is not None:
         write_bundle_page(options.html, bundle, found)
         print(options.html)
         return 0
-    for name, text in facts(bundle):
+    for name, text in stated:
         print(f"{name:15s} {text}")
     for name, measured in found.items():
         print(f"\n{name}")

@@ -41,7 +41,7 @@ class Light:
     def __init__(self, network: Network, events: EventLog) -> None:
         self._network = network
         self._sun = SunTracker(network.contract.light, events)
-        self._buffer = np.zeros((0, 0), np.uint8)
+        self._buffer: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
         self._doubt: _Doubt | None = None
 
     @classmethod

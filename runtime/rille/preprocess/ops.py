@@ -186,7 +186,7 @@ class Standardize:
         """Return the (256, channels) table of values for pixels 0..255 of this image."""
         mean, std = cv2.meanStdDev(content)
         pixels = np.arange(256, dtype=np.float64)[:, None]
-        return ((pixels - mean.T) / np.maximum(std.T, self.floor)).astype(np.float32)
+        return np.asarray((pixels - mean.T) / np.maximum(std.T, self.floor), np.float32)
 
 
 Op = Gray | Rgb | Equalize | Clahe | Resize | Letterbox | Normalize | Standardize

@@ -349,7 +349,8 @@ def _rim_wear(craters: Craters) -> NDArray[np.float64]:
     more of what it loses in depth is fill from outside, which leaves walls and rims crisp.
     """
     log_d = np.log(np.maximum(craters.diameter_m, 1e-3))
-    return craters.wear * np.interp(log_d, np.log(_FILLED_FROM_M), [1.0, _LARGE_WEAR])
+    share = np.interp(log_d, np.log(_FILLED_FROM_M), [1.0, _LARGE_WEAR])
+    return craters.wear * np.asarray(share, np.float64)
 
 
 def _depth_share(wear: NDArray[np.float64]) -> NDArray[np.float64]:

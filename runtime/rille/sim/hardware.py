@@ -119,5 +119,6 @@ def imprint_tracks(height: NDArray[np.float32], loop: Loop, cell_m: float) -> ND
     deep = cv2.GaussianBlur(rut, (0, 0), 0.7)
     berm = cv2.GaussianBlur(rut, (0, 0), 2.5) * (1 - deep)
     bars = cv2.GaussianBlur(cleats.astype(np.float32), (0, 0), 0.6)
-    height += np.float32(_RUT_DEPTH_M) * (1.4 * berm - deep + 1.1 * bars * deep)
+    relief = np.asarray(1.4 * berm - deep + 1.1 * bars * deep, np.float32)
+    height += np.float32(_RUT_DEPTH_M) * relief
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.0), np.uint8)

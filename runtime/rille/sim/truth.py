@@ -135,7 +135,7 @@ def _outline(ground: Ground, k: int) -> NDArray[np.float64]:
     """Return points on the rim of a labelled crater, (n, 3)."""
     c = ground.labelled.pick(np.array([k]))
     turn = np.radians(c.angle_deg[0])
-    angle = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False, dtype=np.float64)
     edge = c.edge(np.array(0), angle)
     major = c.diameter_m[0] / 2 / np.sqrt(c.ratio[0])
     along, across = major * edge * np.cos(angle), major * c.ratio[0] * edge * np.sin(angle)

@@ -178,7 +178,7 @@ class LiveSource(Source):
 
     def _hand_on(self, header: Header, body: bytearray, offset: int) -> None:
         shape = (header.height, header.width, header.channels)
-        pixels = np.frombuffer(body, np.uint8).reshape(shape)
+        pixels: NDArray[np.uint8] = np.frombuffer(body, np.uint8).reshape(shape)
         pixels = pixels[:, :, 0] if header.channels == 1 else pixels
         index, source_ns = offset + header.number, header.source_ns
         name = f"{self.uri.scheme} {index}"
