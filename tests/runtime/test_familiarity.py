@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rille.bundle import load_bundle
+from rille.bundle.json_schema import manifest_schema
 from rille.bundle.manifest import FEATURES, Familiarity, parse_manifest
 from rille.draw import annotate, canvas_size
 from rille.errors import InferenceError, ManifestError, OutputStuckError
@@ -149,6 +150,19 @@ def test_a_manifest_that_contradicts_itself(wrong: dict[str, Any], words: str) -
     table["familiarity"] = wrong
     with pytest.raises(ManifestError, match=words):
         parse_manifest(json.dumps(table).encode(), "test")
+
+
+def test_what_is_left_out_is_left_out_of_the_file_too() -> None:
+    """As the schema wants it: no null stands anywhere."""
+    jsonschema = pytest.importorskip("jsonschema", reason="the test group is not installed")
+    table = json.loads(load_bundle("mars-msl24").text)
+    table["familiarity"] = section(file="familiarity.bin")
+    table["files"]["familiarity.bin"] = {"bytes": 2560, "sha256": "0" * 64}
+    for more in ({}, {"doubt": 0.2}):
+        table["familiarity"].update(more)
+        written = json.loads(parse_manifest(json.dumps(table).encode(), "test").to_json())
+        jsonschema.Draft202012Validator(manifest_schema()).validate(written)
+        assert written["familiarity"] == table["familiarity"]
 
 
 def test_masks_have_no_familiarity() -> None:

@@ -326,6 +326,8 @@ class Manifest(Contract):
             del table["light"]
         if self.familiarity is None:
             del table["familiarity"]
+        elif self.familiarity.doubt is None:
+            del table["familiarity"]["doubt"]
         for variant in table["variants"].values():
             if variant["golden_share"] is None:
                 del variant["golden_share"]
