@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+_UPWARD = 0.5 + 2.0**-12
+"""Added before numbers are cut off: what float32 leaves a hair below half way counts as half."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +58,15 @@ class TensorSpec:
         return self.zero_point
 
     def quantize(self, real: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn real numbers into stored ones: rounded to nearest, clipped to the type's range."""
+        """Turn real numbers into stored ones: rounded to nearest, clipped to the type's range.
+
+        Half way between two steps goes up. Pixels scaled to -1..1 are all half way, and rounding
+        them to even steps, as NumPy does, would give two neighbouring grey levels one number.
+        """
         if self.dtype == "float32":
             return real.astype(np.float32, copy=False)
         low, high = _RANGES[self.dtype]
-        steps = np.rint(real / np.float32(self.scale)) + self.zero_point
+        steps = np.floor(real.astype(np.float64) / self.scale + _UPWARD) + self.zero_point
         return np.asarray(np.clip(steps, low, high), self.numpy_dtype)
 
     def dequantize(self, stored: NDArray[Any]) -> NDArray[np.float32]:

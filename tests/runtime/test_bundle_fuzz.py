@@ -21,8 +21,19 @@ FOLDERS, ZIPS = 5_000, 20_000
 def small(mars_bundle: Bundle, tmp_path: Path) -> Bundle:
     """A bundle of a few kilobytes, so that thousands can be read."""
     dice = random.Random(3)
-    files = {name: dice.randbytes(min(len(b), 400)) for name, b in mars_bundle.files.items()}
-    manifest = replace(mars_bundle.manifest, files=file_entries(files), metrics={}, provenance={})
+    known = mars_bundle.manifest.familiarity
+    files = {
+        name: dice.randbytes(min(len(content), 400))
+        for name, content in mars_bundle.files.items()
+        if known is None or name != known.file  # whose length says what it is
+    }
+    manifest = replace(
+        mars_bundle.manifest,
+        files=file_entries(files),
+        familiarity=None,
+        metrics={},
+        provenance={},
+    )
     return write_bundle(tmp_path / "small", manifest, files)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rille.errors import ConfigError, ManifestError
-from rille.preprocess import Preprocessor, Views, normalized, ops_to_json, parse_ops
+from rille.preprocess import Normalize, Preprocessor, Views, normalized, ops_to_json, parse_ops
 from rille.preprocess.exact import clahe
 from rille.tensor import TensorSpec
 
@@ -82,6 +82,21 @@ def test_int8_is_the_float_tensor_quantised(scale: float, zero_point: int, last:
     real, _ = make(entries)(image)
     expected = TensorSpec(shape=(1, 16, 24, 1), **spec).quantize(real)
     np.testing.assert_array_equal(stored, expected)
+
+
+def test_every_grey_level_keeps_a_step_of_its_own() -> None:
+    """Pixels scaled to -1..1 lie half way between two steps of the usual int8."""
+    run = make(
+        [{"op": "gray"}, {"op": "resize", "width": 256, "height": 1}, NORMALIZE],
+        dtype="int8",
+        scale=0.007843137718737125,
+        zero_point=-1,
+    )
+    levels = np.arange(256, dtype=np.uint8)[None]
+    np.testing.assert_array_equal(run(levels)[0].ravel(), np.arange(-128, 128))
+    # This shift is done in one go; a table says the same.
+    table = run.spec.quantize(Normalize().table(levels))
+    np.testing.assert_array_equal(table.ravel(), np.arange(-128, 128))
 
 
 def test_a_ramp_stays_monotonic() -> None:
