@@ -131,7 +131,10 @@ def test_nothing_of_a_recording_is_lost_to_a_slow_sink(
     source = "sim://moon?frames=12&size=160x120&realtime=0"
     assert rille("run", "--source", source, "--out", out) == 0
     account = json.loads((out / "summary.json").read_text())["sinks"]["annotated.mp4"]
-    assert account["written"] == account["offered"] == 14
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    events = sum("event" in line for line in lines)  # a starved machine has more to tell
+    assert len(lines) - events == 12 and events >= 2
+    assert account["written"] == account["offered"] == len(lines)
 
 
 def test_a_blocked_sink_neither_delays_a_camera_nor_its_end(tmp_path: Path) -> None:
