@@ -48,7 +48,14 @@ _PROCESSES = "starts processes or servers, each of which takes ten seconds and m
 _LONG = "renders or computes for minutes there"
 _NOT_ARM = "nothing in it depends on the processor: files, tables and words"
 
-DESELECTED = {"test_quality.py::test_it_is_quick": _TIMES}
+DESELECTED = {
+    "test_bundle_signed.py::test_the_command": _TIMES,
+    "test_quality.py::test_it_is_quick": _TIMES,
+    "test_replay.py::test_exact_kernels_give_the_same_bits_on_other_threads": _LONG,
+    "test_vehicle.py::test_ahead_is_up_for_a_camera_that_looks_ahead": _LONG,
+    "test_vehicle.py::test_the_azimuth_of_a_descent_is_that_of_its_shadows": _LONG,
+    "test_vehicle.py::test_the_simulator_knows_its_sun_and_hides_it_when_asked": _LONG,
+}
 """File and test -> why it is left out of a file that otherwise runs."""
 
 _NO_ENGINE = "TensorRT is not there, and its doubles are the same everywhere"
