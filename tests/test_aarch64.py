@@ -49,7 +49,10 @@ def test_every_test_file_of_the_runtime_is_run_or_has_a_reason() -> None:
     assert set(EVERYWHERE) < set(FILES) and WHOLE_ON in {cpu.name for cpu in CPUS}
     for left_out in DESELECTED:
         file, _, name = left_out.partition("::")
-        assert Path(file).stem in FILES and f"def {name}(" in (RUNTIME / file).read_text()
+        assert (
+            Path(file).stem in FILES
+            and f"def {name.partition('[')[0]}(" in (RUNTIME / file).read_text()
+        )
     assert all(reason for reason in [*LEFT_OUT.values(), *DESELECTED.values()])
 
 

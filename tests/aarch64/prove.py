@@ -99,7 +99,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.aarch64.prove", description=__doc__)
     names = [cpu.name for cpu in CPUS]
     parser.add_argument("cpu", nargs="*", default=names, help=f"of {', '.join(names)}")
-    parser.add_argument("--frames", type=int, default=9, help="to compare, of each network")
+    parser.add_argument("--frames", type=int, default=3, help="to compare, of each network")
     parser.add_argument("--no-tests", action="store_true", help="leave the runtime's tests out")
     kept = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rille-arm64"
     parser.add_argument("--cache", type=Path, default=kept, help="folder that keeps the root")
