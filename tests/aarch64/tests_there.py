@@ -21,12 +21,10 @@ FILES = (
     "test_quality",
     "test_recording",
     "test_recording_wire",
-    "test_replay",
     "test_ring",
     "test_sinks_jsonl",
     "test_slot",
     "test_tracking",
-    "test_vehicle",
 )
 
 WHOLE_ON = "cortex-a72"
@@ -49,7 +47,14 @@ _PROCESSES = "starts processes or servers, each of which takes ten seconds and m
 _LONG = "renders or computes for minutes there"
 _NOT_ARM = "nothing in it depends on the processor: files, tables and words"
 
-DESELECTED = {"test_quality.py::test_it_is_quick": _TIMES}
+_AGREE = "test_bundle_agreement.py::test_one_two_and_four_threads_agree"
+DESELECTED = {
+    # Forty inferences for each network; one stays.
+    **{f"{_AGREE}[{name}]": _LONG for name in ("mars-msl24", "moon-craters", "moon-rocks")},
+    "test_bundle_signed.py::test_the_command": _TIMES,
+    "test_quality.py::test_a_run_reports_them": _TIMES,  # the engine's threads, before it runs
+    "test_quality.py::test_it_is_quick": _TIMES,
+}
 """File and test -> why it is left out of a file that otherwise runs."""
 
 _NO_ENGINE = "TensorRT is not there, and its doubles are the same everywhere"
@@ -90,6 +95,7 @@ LEFT_OUT = {
     "test_probation": _PROCESSES,
     "test_radiation": _TIMES,
     "test_recording_source": _NOT_ARM,
+    "test_replay": _LONG,  # the proof replays a recording itself
     "test_scene_answers": _LONG,
     "test_select": _LONG,
     "test_seu": _LONG,
@@ -113,5 +119,6 @@ LEFT_OUT = {
     "test_swap": _LONG,
     "test_tensorrt": _NO_ENGINE,
     "test_tensorrt_names": _NO_ENGINE,
+    "test_vehicle": _LONG,
     "test_watch": _TIMES,
 }
