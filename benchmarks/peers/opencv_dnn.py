@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.peers.peer import PeerRefusedError, Workload
 from benchmarks.peers.script import Engine, Script, variant_of
+from rille.bundle.manifest import FEATURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,11 @@ class OpenCvDnn(Script):
         def run(tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
             net.setInput(np.ascontiguousarray(tensor.transpose(0, 3, 1, 2)))
             found = net.forward(names)
-            return {role: _as_stated(found, e.tensor.shape) for role, e in variant.outputs.items()}
+            return {
+                role: _as_stated(found, entry.tensor.shape)
+                for role, entry in variant.outputs.items()
+                if role != FEATURES  # the engine leaves out what no last layer gives
+            }
 
         return run
 

@@ -117,7 +117,8 @@ def tensor_of(
     spec = variant.input
     if spec.dtype != "float32":
         limits = np.iinfo(spec.numpy_dtype)
-        x = np.clip(np.round(x / spec.scale) + spec.zero_point, limits.min, limits.max)
+        steps = np.floor(x / spec.scale + 0.5002)  # half way up, as the networks were exported
+        x = np.clip(steps + spec.zero_point, limits.min, limits.max)
     return x[None].astype(spec.numpy_dtype)
 
 

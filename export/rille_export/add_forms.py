@@ -1,4 +1,4 @@
-"""ONNX forms for a finished bundle whose training run is not at hand.
+"""ONNX and float forms for a finished bundle whose training run is not at hand.
 
 A bundle that flies holds int8 TFLite; TensorRT builds its engine from ONNX. What both compute with
 is in the bundle: its float form if it has one, else its integers, whose weights are turned back
@@ -54,13 +54,13 @@ def add_forms(
     force: bool,
     say: Say,
 ) -> tuple[Bundle, dict[str, Parity]]:
-    """Write a copy of a bundle that carries further ONNX forms of its network.
+    """Write a copy of a bundle that carries further forms of its network.
 
     Args:
         bundle: verified; holds a float or an int8 TFLite network.
         root: the data set that it was trained on, for ranges and scores.
         out: the new bundle's folder.
-        targets: `onnx-fp32`, `onnx-fp16`, `onnx-int8`, or `tensorrt` for the last two.
+        targets: `onnx-fp32`, `onnx-fp16`, `onnx-int8`, `tensorrt` for the last two, `tflite-fp32`.
         calibration_images: representative samples.
         force: write although a form loses too much; recorded in the manifest.
         say: called with a line at each step.
@@ -76,16 +76,18 @@ def add_forms(
         SinkError: the bundle cannot be written.
     """
     wanted = chosen_forms(targets)
-    others = [name for name in wanted if not name.startswith("onnx")]
+    others = [name for name in wanted if name != FLOAT and not name.startswith("onnx")]
     if others:
         raise ConfigError(
             f"--target {others[0]}: can only be made of the trained network; to a finished bundle "
-            "ONNX forms can be added (onnx-fp32, onnx-fp16, onnx-int8, tensorrt)"
+            "tflite-fp32, onnx-fp32, onnx-fp16, onnx-int8 and tensorrt can be added"
         )
     task = _task(bundle, root, calibration_images, say)
     content, origin = _float_network(bundle)
-    forms = {FLOAT: Form(content, describe_variant(content, "model.float.tflite", "fp32"))}
+    forms = {FLOAT: Form(content, describe_variant(content, "model.fp32.tflite", "fp32"))}
     for name in wanted:
+        if name == FLOAT:
+            continue
         say(f"making {name} of {origin}")
         forms[name] = _onnx_form(content, forms[FLOAT], name, task.tensors)
     scores = {name: _score(task, name, form) for name, form in forms.items()}

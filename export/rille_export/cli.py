@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         type=Path,
         help="folder of a finished `rille train`; with --contract a .keras file or a SavedModel; "
-        "or a finished bundle that --target adds ONNX forms to",
+        "or a finished bundle that --target adds forms to",
     )
     parser.add_argument(
         "--contract",

@@ -56,8 +56,9 @@ def test_tensorrt_forms_of_an_int8_bundle(small: Bundle, msl_set: Path, tmp_path
         assert network.golden_count and network.self_test() < 0.1
         network.close()
     # And once more, onto what was added to.
-    again, _ = added(made, msl_set, tmp_path / "again", "onnx-fp32")
-    assert [len(one["forms"]) for one in again.manifest.provenance["added"]] == [2, 1]
+    again, _ = added(made, msl_set, tmp_path / "again", "onnx-fp32", "tflite-fp32")
+    assert [len(one["forms"]) for one in again.manifest.provenance["added"]] == [2, 2]
+    assert Network.load(again, variant="tflite-fp32").self_test() < 0.1
 
 
 def test_int8_weights_come_back_as_the_integers_they_were(

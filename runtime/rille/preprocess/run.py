@@ -82,7 +82,12 @@ class Preprocessor:
             self._fixed_table, np.broadcast_to(_SHIFT, self._fixed_table.shape)
         )
         self._views = Views(exact=exact)
-        self._sized: NDArray[np.uint8] | None = None
+        self._middle = self.ops[1:-1]
+        self._geometry = self._fit.geometry(1, 1)
+        self._target = self._content(self._geometry)
+        # Where only the shift follows, the resized picture is made where it is to be.
+        in_place = self._flips and isinstance(self._middle[-1], Resize)
+        self._sized: NDArray[np.uint8] | None = self._target.view(np.uint8) if in_place else None
 
     def __call__(self, pixels: NDArray[np.uint8] | Views) -> tuple[NDArray[Any], Geometry]:
         """Turn an image into the network's input tensor.
@@ -111,9 +116,12 @@ class Preprocessor:
         # A grey image is repeated to three channels after the resize: a third of the work.
         late_colour = views.pixels.ndim == 2 and self._repeats_late
         channels = 1 if late_colour else self._channels
-        geometry = self._fit.geometry(views.pixels.shape[1], views.pixels.shape[0])
+        geometry = self._geometry
+        height, width = views.pixels.shape[:2]
+        if (geometry.source_width, geometry.source_height) != (width, height):
+            geometry = self._geometry = self._fit.geometry(width, height)
         image = None
-        for op in self.ops[1:-1]:
+        for op in self._middle:
             if isinstance(op, Resize | Letterbox):
                 image = self._resized(views, channels, geometry, image)
             elif isinstance(op, Equalize | Clahe):
@@ -126,18 +134,24 @@ class Preprocessor:
         table = self._fixed_table
         if table is None:
             table = self.spec.quantize(self._last.table(image))
-        if geometry != self._filled:
-            self._tensor.fill(self.spec.zero)
+        if geometry is not self._filled and geometry != self._filled:
+            if isinstance(self._fit, Letterbox):
+                self._tensor.fill(self.spec.zero)
+            self._target = self._content(geometry)
             self._filled = geometry
-        rows = slice(geometry.top, geometry.top + geometry.height)
-        columns = slice(geometry.left, geometry.left + geometry.width)
-        out = self._tensor[0, rows, columns]
-        target = out[:, :, 0] if self._channels == 1 else out
+        target = self._target
         if self._flips:
             np.bitwise_xor(image, 128, out=target.view(np.uint8))
         else:
             cv2.LUT(image, table.reshape(1, 256, -1), dst=target)
         return self._tensor
+
+    def _content(self, geometry: Geometry) -> NDArray[Any]:
+        """Return the part of the tensor that shows the picture."""
+        rows = slice(geometry.top, geometry.top + geometry.height)
+        columns = slice(geometry.left, geometry.left + geometry.width)
+        content = self._tensor[0, rows, columns]
+        return content[:, :, 0] if self._channels == 1 else content
 
     def _resized(
         self,
