@@ -23,7 +23,7 @@ from rille.barcode import Mark
 from rille.errors import ConfigError, FrameDecodeError
 from rille.hil.clocks import estimate
 from rille.hil.judge import judge
-from rille.hil.observed import Observed, Sent, Span
+from rille.hil.observed import Answer, Observed, Sent, Span
 from rille.hil.pictures import at_turn
 from rille.hil.pressure import CpuPressure
 from rille.hil.rig import Bench, run_scenario
@@ -218,7 +218,7 @@ def run_of(**changes: Any) -> Observed:
         "end": End(code=0, stop_s=0.1),
         "began_ns": 0,
         "ended_ns": 2 * S,
-        "answers": (("a", 0.5), ("b", 0.5)),
+        "answers": (Answer("a", 0.5, {"a": 0.5, "b": 0.4}), Answer("b", 0.5, {"b": 0.5, "a": 0.4})),
     }
     fields.update(changes)
     return Observed(**fields)
@@ -269,12 +269,33 @@ def test_the_judge_passes_a_good_run() -> None:
         ({"records": changed(5, quality=["frozen"])}, "bad input"),
         ({"records": changed(5, classification={"label": "z", "probability": 0.5})}, "truth"),
         ({"records": changed(5, classification={"label": "b", "probability": 0.6})}, "truth"),
+        (
+            {
+                "records": changed(5, classification={"label": "a", "probability": 0.6}),
+                "truth_within": 0.1,
+            },
+            "truth",
+        ),
         ({"records": run_of().records[:4]}, "service"),
         ({"records": [*run_of().records, event(21, "BUDGET_UNREACHABLE")]}, "false alarms"),
     ],
 )
 def test_the_judge_sees(changes: dict[str, Any], failed: str) -> None:
     assert failed in failures(run_of(**changes))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"label": "b", "probability": 0.55},
+        {"label": "a", "probability": 0.45},  # nearly as likely on the bench
+        {"label": "a + b", "probability": 0.5, "labels": {"a": 0.45, "b": 0.55}},
+    ],
+)
+def test_another_processor_may_round_otherwise_when_that_is_said(said: dict[str, Any]) -> None:
+    records = changed(5, classification=said)
+    assert failures(run_of(records=records)) == ["truth"]
+    assert not failures(run_of(records=records, truth_within=0.1))
 
 
 def test_the_judge_holds_faults_against_events() -> None:

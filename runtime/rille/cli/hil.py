@@ -12,6 +12,7 @@ from rille.barcode import strip_height
 from rille.errors import ConfigError
 from rille.files import write_whole
 from rille.hil.catalogue import files_in, run_catalogue
+from rille.hil.observed import EXACT
 from rille.hil.pictures import pictures_of
 from rille.hil.rig import TARGETS, Bench, run_scenario
 from rille.hil.scenario import Scenario, read_scenarios
@@ -61,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help=f"where a board's telemetry comes (default: 0.0.0.0:{_PORT})",
     )
+    run.add_argument(
+        "--truth-within",
+        type=float,
+        default=EXACT,
+        metavar="P",
+        help="by how much a board's probabilities may differ from the bench's own: 0.2, say, for a "
+        "processor of another kind, which resizes pictures with other roundings (default: as good "
+        "as none)",
+    )
     run.add_argument("--start-s", type=float, default=60.0, help="how long to wait for a board")
     whole = verbs.add_parser("catalogue", help="run every scenario of a folder, and keep score")
     whole.add_argument("folder", type=Path, help="TOML files")
@@ -99,6 +109,8 @@ def _bench(options: argparse.Namespace) -> Bench:
         ConfigError: a target that is none.
     """
     target: str = options.target
+    if not 0 < options.truth_within <= 1:
+        raise ConfigError(f"--truth-within {options.truth_within:g}: must be above 0, at most 1")
     if target in TARGETS and target != "host":
         return Bench(target=target, folder=options.out, start_s=options.start_s)
     if ":" not in target:
@@ -111,6 +123,7 @@ def _bench(options: argparse.Namespace) -> Bench:
         telemetry=split_uri(f"udp://{options.telemetry}").host_port(),
         folder=options.out,
         start_s=options.start_s,
+        truth_within=options.truth_within,
     )
 
 

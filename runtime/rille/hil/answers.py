@@ -36,8 +36,13 @@ def _answers(source: str, bundle: str) -> tuple[Answer, ...]:
         found = [network.run(picture)[0] for picture in pictures_of(source)]
     finally:
         network.close()
+    names = [entry.name for entry in network.contract.labels]
     return tuple(
-        (answer.label, round(answer.probability, 4))
+        Answer(
+            answer.label,
+            round(answer.probability, 4),
+            dict(zip(names, answer.probabilities.tolist(), strict=True)),
+        )
         for answer in found
         if isinstance(answer, Classification)
     )

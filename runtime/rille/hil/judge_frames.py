@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rille.hil.observed import EXACT
 from rille.hil.verdict import Check
 
 if TYPE_CHECKING:
-    from rille.hil.observed import Observed, Sent
+    from rille.hil.observed import Answer, Observed, Sent
     from rille.hil.telemetry import Record
 
 _STATES = ("ok", "late", "dropped", "failed")
@@ -154,17 +155,30 @@ def truth(observed: Observed) -> Check | None:
     """Check that the answers are those which the same networks give on the bench."""
     if not observed.answers:
         return None
-    compared, wrong = 0, []
+    compared, wrong, within = 0, [], observed.truth_within
     for record in observed.results:
         frame, answer = observed.sent_of(record), record.fields.get("classification")
         if not answer or frame is None or frame.picture < 0 or frame.effect:
             continue
         compared += 1
-        label, probability = observed.answers[frame.picture]
-        if answer["label"] != label or abs(answer["probability"] - probability) > 2e-4:
-            wrong.append(f"frame {frame.number}: {answer['label']!r}, not {label!r}")
-    words = "; ".join(wrong[:_FEW]) or f"{compared} answers as on the bench"
+        expected = observed.answers[frame.picture]
+        apart = _apart(answer, expected)
+        if apart > within or (within <= EXACT and answer["label"] != expected.label):
+            wrong.append(
+                f"frame {frame.number}: {answer['label']!r}, not {expected.label!r}, probabilities "
+                f"{apart:.3g} apart"
+            )
+    near = "" if within <= EXACT else f", probabilities within {within:g}"
+    words = "; ".join(wrong[:_FEW]) or f"{compared} answers as on the bench{near}"
     return Check("truth", not wrong, words)
+
+
+def _apart(said: Mapping[str, Any], expected: Answer) -> float:
+    """Return the largest difference of a probability, of the answer or of independent labels."""
+    if said["label"] == expected.label and "labels" not in said:
+        return abs(float(said["probability"]) - expected.probability)
+    shares = said.get("labels") or {said["label"]: said["probability"]}
+    return max(abs(float(p) - expected.shares.get(name, -1.0)) for name, p in shares.items())
 
 
 def minima(observed: Observed) -> Iterator[Check]:

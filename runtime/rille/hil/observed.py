@@ -15,8 +15,22 @@ _STARVED, _SLACK = 0.6, 3.0
 """Share of a run in which something waited for a processor, from which times prove little; and by
 how much their bounds are then stretched."""
 
-Answer = tuple[str, float]
-"""Label and probability, rounded as in telemetry."""
+EXACT = 2e-4
+"""By how much a probability may differ from the bench's own, which is rounded in telemetry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a classifier answers to a picture on the bench.
+
+    Attributes:
+        label, probability: as in telemetry.
+        shares: the probability of each class, or of each independent label.
+    """
+
+    label: str
+    probability: float
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,8 @@ class Observed:
         supervisor: content of `supervisor.json`, where there is one.
         answers: what the same networks answer to each picture on the bench; empty where the link
             changes pixels, or nothing classifies.
+        truth_within: by how much a probability may differ from the bench's own. More than `EXACT`
+            is for a processor of another kind, on which OpenCV resizes with other roundings.
         pressure: share of the run in which something on the bench's machine waited for a
             processor, 0 to 1; None where the kernel does not tell.
     """
@@ -80,6 +96,7 @@ class Observed:
     told: Sequence[Mapping[str, Any]] = ()
     supervisor: Mapping[str, Any] | None = None
     answers: Sequence[Answer] = field(default_factory=tuple)
+    truth_within: float = EXACT
     pressure: float | None = None
 
     @property

@@ -17,7 +17,7 @@ from rille.hil.feed import FrameHost
 from rille.hil.host_target import HostTarget
 from rille.hil.judge import judge
 from rille.hil.links import open_link
-from rille.hil.observed import Observed, Sent, Span
+from rille.hil.observed import EXACT, Observed, Sent, Span
 from rille.hil.page import verdict_page
 from rille.hil.pictures import pictures_of
 from rille.hil.pressure import CpuPressure
@@ -53,6 +53,7 @@ class Bench:
         telemetry: where the bench listens: host and port, 0 for a free one.
         folder: for what is written, a folder for each scenario.
         start_s: how long the device may take to its first answer.
+        truth_within: by how much its probabilities may differ from the bench's own.
     """
 
     target: str
@@ -60,6 +61,7 @@ class Bench:
     telemetry: tuple[str, int] = ("127.0.0.1", 0)
     folder: Path
     start_s: float = 30.0
+    truth_within: float = EXACT
 
 
 def run_scenario(scenario: Scenario, bench: Bench) -> Verdict:
@@ -183,6 +185,7 @@ class _Run:
             told=_lines(out / "events.jsonl"),
             supervisor=_table(out / "supervisor.json"),
             answers=answers_of(self._scenario) if self._link.lossless else (),
+            truth_within=self._bench.truth_within,
             pressure=pressure.share(),
         )
 
