@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.fuzz.target import Target
 from tests.runtime.recorded import an_event, record, unseen, worked
+from tests.small_bundle import shrunk
 
-from rille.bundle import Bundle, file_entries, load_bundle, pack, write_bundle
+from rille.bundle import Bundle, load_bundle, pack, write_bundle
 from rille.bundle.manifest import parse_manifest
 from rille.bundle.sign import check_signature
 from rille.config import RunConfig, read_config
@@ -32,11 +32,7 @@ Feed = Callable[[bytes], None]
 
 def small_bundle(folder: Path) -> Bundle:
     """Return a bundle of a few kilobytes, so that thousands can be read."""
-    dice = random.Random(3)
-    whole = load_bundle("moon-scene")
-    files = {name: dice.randbytes(min(len(data), 400)) for name, data in whole.files.items()}
-    manifest = replace(whole.manifest, files=file_entries(files), metrics={}, provenance={})
-    return write_bundle(folder / "small", manifest, files)
+    return write_bundle(folder / "small", *shrunk(load_bundle("moon-scene"), 400, 3))
 
 
 def _done(made: object) -> None:

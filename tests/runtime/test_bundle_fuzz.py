@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.fuzz.mutate import spoilt
+from tests.small_bundle import shrunk
 
-from rille.bundle import Bundle, file_entries, load_bundle, pack, write_bundle
+from rille.bundle import Bundle, load_bundle, pack, write_bundle
 from rille.errors import RilleError
 
 FOLDERS, ZIPS = 5_000, 20_000
@@ -20,21 +20,7 @@ FOLDERS, ZIPS = 5_000, 20_000
 @pytest.fixture
 def small(mars_bundle: Bundle, tmp_path: Path) -> Bundle:
     """A bundle of a few kilobytes, so that thousands can be read."""
-    dice = random.Random(3)
-    known = mars_bundle.manifest.familiarity
-    files = {
-        name: dice.randbytes(min(len(content), 400))
-        for name, content in mars_bundle.files.items()
-        if known is None or name != known.file  # whose length says what it is
-    }
-    manifest = replace(
-        mars_bundle.manifest,
-        files=file_entries(files),
-        familiarity=None,
-        metrics={},
-        provenance={},
-    )
-    return write_bundle(tmp_path / "small", manifest, files)
+    return write_bundle(tmp_path / "small", *shrunk(mars_bundle, 400, 3))
 
 
 def is_sound(bundle: Bundle) -> bool:

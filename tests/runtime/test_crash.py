@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.crash.trace import CannotTraceError, calls, killed_at
 from tests.runtime.recorded import record, worked
+from tests.small_bundle import shrunk
 
 from rille.bundle import (
     Bundle,
-    file_entries,
     install,
     load_bundle,
     pack,
@@ -71,17 +69,9 @@ def tmp_path() -> Iterator[Path]:
 @pytest.fixture
 def versions(tmp_path: Path, mars_bundle: Bundle) -> list[Bundle]:
     """Three versions of a bundle of a few hundred bytes, so that hundreds can be written."""
-    dice = random.Random(3)
     made = []
     for number in range(3):
-        files = {name: dice.randbytes(40) for name in mars_bundle.files}
-        manifest = replace(
-            mars_bundle.manifest,
-            version=f"{number}.0.0",
-            files=file_entries(files),
-            metrics={},
-            provenance={},
-        )
+        manifest, files = shrunk(mars_bundle, 40, number, version=f"{number}.0.0")
         made.append(write_bundle(tmp_path / "made" / str(number), manifest, files))
     return made
 
