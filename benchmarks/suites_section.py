@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,8 @@ def section_of(report: dict[str, Any], said: str) -> Section:
         parts.append(f"\n### {file}\n\n{table(head, rows)}")
     skipped = [line for line in said.splitlines() if line.startswith("SKIPPED")]
     reasons = dict.fromkeys(line.partition(": ")[2] for line in skipped)
-    parts += ["\n", *(f"- left out: {reason}\n" for reason in reasons if reason)]
+    here = f"{_HERE.parent}{os.sep}"
+    parts += ["\n", *(f"- left out: {why.replace(here, '')}\n" for why in reasons if why)]
     return Section(
         title="Single parts",
         text="".join(parts),
