@@ -149,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force", action="store_true", help="write the bundle even if int8 loses too much"
     )
+    _add_conversion(parser)
+    return parser
+
+
+def _add_conversion(parser: argparse.ArgumentParser) -> None:
+    """Add how a trained network becomes integers, and who decides its thresholds."""
     parser.add_argument(
         "--tune",
         type=int,
@@ -169,4 +175,3 @@ def _parser() -> argparse.ArgumentParser:
         help="take temperature, thresholds and offsets from this bundle instead of fitting them, "
         "for a network that was trained on the validation split too",
     )
-    return parser

@@ -70,6 +70,22 @@ class Classification:
         """Whether the picture is not of the kind that the network was made for."""
         return self.ood_score is not None and self.ood_score > 1.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a record: the answer, and what is said besides, if anything is."""
+        record: dict[str, Any] = {
+            "label": self.label,
+            "label_id": self.label_id,
+            "probability": round(self.probability, 4),
+            "entropy": round(self.entropy, 4),
+            "abstained": self.abstained,
+        }
+        if self.ood_score is not None:
+            record["ood_score"] = round(self.ood_score, 4)
+            record["out_of_distribution"] = self.out_of_distribution
+        if self.labels:
+            record["labels"] = {name: round(p, 4) for name, p in self.labels.items()}
+        return record
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:
@@ -245,18 +261,7 @@ class Result:
                 record["vehicle"] = self.frame.vehicle.to_json()
         c, s = self.classification, self.segmentation
         if c is not None:
-            record["classification"] = {
-                "label": c.label,
-                "label_id": c.label_id,
-                "probability": round(c.probability, 4),
-                "entropy": round(c.entropy, 4),
-                "abstained": c.abstained,
-            }
-            if c.ood_score is not None:
-                record["classification"]["ood_score"] = round(c.ood_score, 4)
-                record["classification"]["out_of_distribution"] = c.out_of_distribution
-            if c.labels:
-                record["classification"]["labels"] = {k: round(v, 4) for k, v in c.labels.items()}
+            record["classification"] = c.to_json()
         if s is not None:
             record["segmentation"] = {
                 "coverage": round(s.coverage, 4),

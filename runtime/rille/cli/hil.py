@@ -112,6 +112,8 @@ def _bench(options: argparse.Namespace) -> Bench:
     if not 0 < options.truth_within <= 1:
         raise ConfigError(f"--truth-within {options.truth_within:g}: must be above 0, at most 1")
     if target in TARGETS and target != "host":
+        if options.truth_within != EXACT:
+            raise ConfigError("--truth-within: is for a board; here answers must be the same")
         return Bench(target=target, folder=options.out, start_s=options.start_s)
     if ":" not in target:
         raise ConfigError(

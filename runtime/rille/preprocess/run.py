@@ -109,7 +109,8 @@ class Preprocessor:
         """Run every operation but the last: still 8-bit pixels, at the network's scale.
 
         Training augments between `fit` and `finish`. The image holds the content alone, without
-        letterbox margins; it may be a buffer that the next call overwrites.
+        letterbox margins; it may be a buffer that the next call overwrites, and that `finish`
+        uses up.
         """
         views = pixels if isinstance(pixels, Views) else self._views.show(pixels)
         _check(views.pixels)
