@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -15,6 +16,7 @@ import pytest
 from rille.bench import Bench, BenchRecord, look_at_machine, read_moment, start_cold, write_bench
 from rille.bench.answers import Answers
 from rille.bench.arrivals import Arrivals
+from rille.bench.blocks import CLOCKS
 from rille.bench.drift import slope
 from rille.bench.soak import run_soak
 from rille.bench.watts import Watts
@@ -113,6 +115,25 @@ def test_kept_results_are_found_out(bench: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine, "infer", cheat)
     with pytest.raises(CheckFailedError, match=r"^classify: .* results are kept"):
         bench.verify()
+
+
+def test_a_clock_that_loses_time_does_not_make_kept_results(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual machine's clock of processor time leaves out what its host took, and more."""
+    reads, told, lost = itertools.count(), 0, 0
+
+    def forgetful() -> int:
+        nonlocal told, lost
+        now = time.thread_time_ns()
+        if next(reads) % 7 == 0:
+            lost = now - told
+        told = now - lost
+        return told
+
+    monkeypatch.setitem(CLOCKS, "cpu", forgetful)
+    bench.verify()
+    assert next(reads) > 100
 
 
 def test_a_soak_tells_each_minute(bench: Bench) -> None:
