@@ -37,7 +37,7 @@ def judge(observed: Observed) -> tuple[tuple[Check, ...], Figures]:
         figures |= {"undeclared": undeclared, **bad}
     if expect.exit == 0:
         checks += [served(observed), *_recovery(observed, figures)]
-    checks += [*_events(observed), *_detection(observed, figures)]
+    checks += [*_events(observed), *_detection(observed, figures), *_restart(observed, figures)]
     checks += _clock(observed, figures)
     _count(observed, figures)
     return tuple(checks), figures
@@ -108,6 +108,23 @@ def _detection(observed: Observed, figures: Figures) -> Iterator[Check]:
     if expect.detect_s:
         words = f"{took_s:.2f} s after the fault (at most {expect.detect_s:g})"
         yield _bounded("detection", took_s, expect.detect_s, words, observed, figures)
+
+
+def _restart(observed: Observed, figures: Figures) -> Iterator[Check]:
+    """Check that a supervisor started the run again soon after the first fault."""
+    expect = observed.scenario.expect
+    began = min((span.began_ns for span in observed.spans), default=0)
+    after = [
+        (at_ns - began) / 1e9
+        for at_ns, fields in observed.events
+        if fields["event"] == "CHILD_RESTARTED" and at_ns >= began
+    ]
+    if after:
+        figures["restart_s"] = round(min(after), 4)
+    if expect.restart_s:
+        took_s = min(after, default=math.inf)
+        words = f"{took_s:.2f} s after the fault (at most {expect.restart_s:g})"
+        yield _bounded("restart", took_s, expect.restart_s, words, observed, figures)
 
 
 def _bounded(

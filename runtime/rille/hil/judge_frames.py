@@ -90,18 +90,19 @@ def bad_input(observed: Observed) -> tuple[Check, dict[str, int]]:
     sent = [frame for frame in observed.sent.values() if frame.effect not in ("", "free")]
     wrong: list[str] = []
     limits = 0
-    before: Sent | None = None
-    for record in observed.results:
-        frame = observed.sent_of(record)
-        if frame is None:
-            continue
-        flags = record.fields.get("quality", [])
-        if record.published:
-            limits += frame.effect == "limit" and not flags
-            told = _unflagged(frame, before, flags, observed.lossless)
-            wrong += [f"frame {frame.number}: {words}" for words in told]
-        if record.published or record.fields["state"] == "failed":
-            before = frame  # the device has looked at it
+    for part in parts_of(observed.records):
+        before: Sent | None = None  # a device that was started anew has seen nothing yet
+        for record in part:
+            frame = observed.sent_of(record)
+            if record.event or frame is None:
+                continue
+            flags = record.fields.get("quality", [])
+            if record.published:
+                limits += frame.effect == "limit" and not flags
+                told = _unflagged(frame, before, flags, observed.lossless)
+                wrong += [f"frame {frame.number}: {words}" for words in told]
+            if record.published or record.fields["state"] == "failed":
+                before = frame  # the device has looked at it
     if limits and not observed.scenario.expect.limit:
         wrong.append(f"{limits} spoilt frames were published, and no limit is declared")
     words = "; ".join(wrong[:_FEW]) or f"{len(sent)} bad frames sent, 0 published as good"

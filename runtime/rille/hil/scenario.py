@@ -78,6 +78,8 @@ class Expect:
         limit: why bad frames may be published without a flag: a limit that is known; empty for
             none.
         detect_s: the first of `events` comes within so many seconds of the fault; 0 for no bound.
+        restart_s: so many seconds after the fault a supervisor has started the run again; 0 for no
+            bound.
         recover_s: a good frame is published within so many seconds of the last fault's end; 0 for
             no bound.
         ok_share: share of the frames outside faults that must be published in time or late.
@@ -94,6 +96,7 @@ class Expect:
     states: dict[str, int] = field(default_factory=dict)
     limit: str = ""
     detect_s: float = 0.0
+    restart_s: float = 0.0
     recover_s: float = 2.0
     ok_share: float = 0.5
     stop_s: float = 2.5

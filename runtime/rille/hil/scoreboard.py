@@ -115,13 +115,19 @@ _ROWS: tuple[tuple[str, str, str, Callable[[Verdict], bool]], ...] = (
         "run killed: to the first good frame of the next",
         "<= 3 s",
         "recover_s",
-        lambda v: v.scenario == "process-run-killed",
+        lambda v: v.scenario.startswith("process-run-killed"),
+    ),
+    (
+        "run hung, fatal after 1.5 s: to its restart",
+        "<= 2 s",
+        "restart_s",
+        lambda v: v.scenario.startswith("process-run-hung"),
     ),
     (
         "run hung, fatal after 1.5 s: to the first good frame of the next",
         "<= 1.5 s + 3 s",
         "recover_s",
-        lambda v: v.scenario == "process-run-hung",
+        lambda v: v.scenario.startswith("process-run-hung"),
     ),
     (
         "bundle spoilt in flight: refusal told of",
