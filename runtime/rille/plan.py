@@ -2,7 +2,8 @@
 
 Which is fastest depends on the networks, the engine and the processor, so it is measured: every way
 takes turns on a golden image of the bundles. What was found is kept in the user's cache folder,
-under the bundles' digests, the engine and the number of usable cores.
+under the bundles' digests, the engine and the number of usable cores. What was measured while other
+processes took much of the processors is measured again at the next two starts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from rille.board import usable_cores
 from rille.bundle import Bundle
+from rille.busy import BUSY, OtherWork
 from rille.errors import RilleError
 from rille.files import cache_folder, write_whole
 from rille.images import decode_image
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TURNS, _WARM = 20, 2
+_TRIES = 3
+"""After so many measurements beside other work, that is how this machine is."""
 _MOST_KEPT = 64
 _MAX_FILE = 1 << 20
 Given = Mapping[str, Bundle | Network | None]
@@ -79,6 +83,24 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A plan in the cache.
+
+    Attributes:
+        plan: what was fastest.
+        doubts: how many times in a row it was measured beside much other work.
+    """
+
+    plan: Plan
+    doubts: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether it need not be measured again."""
+        return not 0 < self.doubts < _TRIES
+
+
+@dataclass(frozen=True, slots=True)
 class Timed:
     """What a plan takes for a frame, in milliseconds: median and worst of nine in ten."""
 
@@ -101,12 +123,12 @@ def plan_for(given: Given, *, backend: str, threads: int | None, parallel: bool 
     if settled or len(bundles) < sum(source is not None for source in given.values()):
         return Plan(threads=threads or default_threads(), parallel=bool(parallel))
     bundles.pop("lighter", None)
-    key = _key(bundles, backend)
-    kept = _kept().get(key)
-    if kept is not None:
-        return kept
+    kept = _kept().get(_key(bundles, backend))
+    if kept is not None and kept.settled:
+        return kept.plan
+    others = OtherWork()
     best = fastest(measure_plans(bundles, backend))
-    _keep(key, best)
+    remember(bundles, best, backend, others.share())
     return best
 
 
@@ -167,9 +189,21 @@ def measure_plans(bundles: Mapping[str, Bundle], backend: str = "") -> list[Time
     ]
 
 
-def remember(bundles: Mapping[str, Bundle], plan: Plan, backend: str = "") -> None:
-    """Keep a plan that was measured elsewhere (`rille doctor`) for the next start."""
-    _keep(_key(bundles, backend), plan)
+def remember(
+    bundles: Mapping[str, Bundle], plan: Plan, backend: str = "", others: float | None = None
+) -> None:
+    """Keep a plan for the next start.
+
+    Args:
+        bundles: stage -> bundle.
+        plan: what was fastest.
+        backend: name of the engine.
+        others: share of the processors that other processes took meanwhile, 0 to 1, if known.
+    """
+    key = _key(bundles, backend)
+    doubtful = others is not None and others > BUSY
+    before = _kept().get(key, Kept(plan))
+    _keep(key, Kept(plan, min(before.doubts + 1, _TRIES) if doubtful else 0))
 
 
 def _picture(bundle: Bundle) -> NDArray[np.uint8]:
@@ -190,25 +224,29 @@ def _file() -> Path:
     return cache_folder() / "plans.json"
 
 
-def _kept() -> dict[str, Plan]:
+def _kept() -> dict[str, Kept]:
     """Return the plans that were kept; what cannot be read is measured again."""
     try:
         if _file().stat().st_size > _MAX_FILE:
             return {}
         table: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
         return {
-            str(key): Plan(threads=min(64, max(1, int(threads))), parallel=bool(parallel))
-            for key, (threads, parallel) in table.items()
+            str(key): Kept(
+                Plan(threads=min(64, max(1, int(threads))), parallel=bool(parallel)), int(doubts)
+            )
+            for key, (threads, parallel, doubts) in table.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
-def _keep(key: str, plan: Plan) -> None:
-    plans = {**_kept(), key: plan}
+def _keep(key: str, kept: Kept) -> None:
+    plans = {**_kept(), key: kept}
     last = dict(list(plans.items())[-_MOST_KEPT:])
     # A home that cannot be written to costs a measurement at each start, and nothing else.
     with contextlib.suppress(RilleError, OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
-        text = {name: [one.threads, one.parallel] for name, one in last.items()}
+        text = {
+            name: [one.plan.threads, one.plan.parallel, one.doubts] for name, one in last.items()
+        }
         write_whole(_file(), json.dumps(text, indent=1) + "\n")

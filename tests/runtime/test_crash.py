@@ -35,7 +35,7 @@ from rille.bundle import (
 )
 from rille.errors import BundleError, SourceError
 from rille.files import exchange, write_whole
-from rille.plan import Plan, _keep, _kept
+from rille.plan import Kept, Plan, _keep, _kept
 from rille.recording import open_recording
 from rille.sinks.jsonl import JsonLines, read_lines, rotated
 from rille.site.probation import confirm, count_start, fall_back, spare_start
@@ -283,9 +283,9 @@ def test_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     every_point(
         tmp_path / "cache",
-        lambda: _keep("k", Plan(threads=1)),
-        lambda: _keep("k", Plan(threads=2)),
-        lambda done: seen.add(_kept()["k"].threads),
+        lambda: _keep("k", Kept(Plan(threads=1))),
+        lambda: _keep("k", Kept(Plan(threads=2))),
+        lambda done: seen.add(_kept()["k"].plan.threads),
     )
     assert seen == {1, 2}
 

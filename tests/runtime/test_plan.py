@@ -15,6 +15,7 @@ from rille.bench import rendered
 from rille.board import usable_cores
 from rille.budget import Budget
 from rille.bundle import Bundle, load_bundle
+from rille.busy import OtherWork
 from rille.frame import Frame
 from rille.pipeline import Pipeline
 from rille.plan import Plan, Timed, candidates, fastest, measure_plans, plan_for
@@ -27,6 +28,8 @@ def pair() -> dict[str, Bundle]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where plans are kept, on a machine with nothing else to do."""
+    monkeypatch.setattr(OtherWork, "share", lambda _: 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "rille" / "plans.json"
 
@@ -58,7 +61,51 @@ def test_a_plan_is_measured_once_and_kept(
         plan_for({"segment": pair["segment"]}, backend="", threads=None, parallel=None)
 
 
-@pytest.mark.parametrize("junk", [b"", b"{", b"[1, 2]", b'{"k": 5}', b'{"k": ["x", 1]}', b"\xff"])
+def test_a_plan_measured_on_a_busy_machine_is_measured_again_but_not_for_ever(
+    pair: dict[str, Bundle], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only, measured = {"classify": pair["classify"]}, []
+
+    def one_thread(*_: object) -> list[Timed]:
+        measured.append(1)
+        return [Timed(Plan(threads=1), 5.0, 6.0)]
+
+    def start(others: float | None) -> int:
+        """Return how many plans had been measured after another start."""
+        monkeypatch.setattr(OtherWork, "share", lambda _: others)
+        plan_for(only, backend="", threads=None, parallel=None)
+        return len(measured)
+
+    monkeypatch.setattr(plans, "measure_plans", one_thread)
+    assert [start(others) for others in (0.5, 0.5, 0.02, 0.5)] == [1, 2, 3, 3]
+    cache.unlink()
+    measured.clear()
+    assert [start(0.5) for _ in range(5)] == [1, 2, 3, 3, 3]
+    cache.unlink()
+    measured.clear()
+    assert [start(None) for _ in range(3)] == [1, 1, 1]
+
+
+def test_other_work_is_told_from_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "stat"
+    file.write_text("cpu  1000 0 100 5000 50 0 10 40 30 0\ncpu0 1 2\n")
+    watch = OtherWork(file)
+    file.write_text("cpu  1400 0 200 5400 150 0 10 40 30 0\n")
+    assert watch.share() == pytest.approx(0.5, abs=0.1)  # of 1000 ticks 500 were idle
+    end_s = time.process_time() + 0.5
+    while time.process_time() < end_s:
+        pass
+    assert watch.share() == pytest.approx(0.45, abs=0.03)  # 50 of 100 a second were this process's
+    for text in ("", "cpu 1 2", "intr 1 2 3 4 5 6 7 8 9", "cpu a b c d e f g h"):
+        file.write_text(text)
+        assert watch.share() is None and OtherWork(file).share() is None
+    file.unlink()
+    assert watch.share() is None
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"{", b"[1, 2]", b'{"k": 5}', b'{"k": [1, 0]}', b'{"k": ["x", 1]}', b"\xff"]
+)
 def test_a_damaged_file_of_plans_is_measured_over(
     junk: bytes, pair: dict[str, Bundle], cache: Path
 ) -> None:

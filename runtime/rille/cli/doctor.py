@@ -15,6 +15,7 @@ from rille.backends.tensorrt import import_tensorrt
 from rille.bench import rendered
 from rille.board import Board, look_at_board, processor, usable_cores
 from rille.bundle import load_bundle, shipped_bundles
+from rille.busy import BUSY, OtherWork
 from rille.cli.board_check import (
     container_facts,
     missing_tools,
@@ -147,9 +148,15 @@ def _measure_plans() -> None:
         "classify": load_bundle(defaults.classify.bundle),
         "segment": load_bundle(defaults.segment.bundle),
     }
+    others = OtherWork()
     timed = measure_plans(bundles)
-    best = fastest(timed)
-    remember(bundles, best)
+    best, share = fastest(timed), others.share()
+    remember(bundles, best, others=share)
     for one in timed:
         chosen = "  <- used" if one.plan == best else ""
         print(f"both         {one.plan}: p50 {one.p50_ms:.1f}, p90 {one.p90_ms:.1f} ms{chosen}")
+    if share is not None and share > BUSY:
+        print(
+            f"busy         other processes took {share:.0%} of the processors meanwhile: measured "
+            "again at the next start, or by rille doctor once they are idle"
+        )
