@@ -3,7 +3,8 @@
 Dust or mud on a lens is out of focus: what lies behind it loses its detail and no longer changes.
 Looked at are 16 x 12 cells, each against its own past, with a constant amount of memory. What was
 there from the first frame on is not told from sky, and nothing is told at the upper edge, where the
-horizon rises and sinks, nor from a camera that stands still.
+horizon rises and sinks, nor from a camera that stands still. What takes seconds to show is looked
+for in every fourth frame only.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS, ROWS = 16, 12
-_RATE, _MEMORY = 0.05, 0.001
-"""Shares by which a new frame enters the trend, and by which the best detail is forgotten."""
+_EVERY = 4
+_RATE, _MEMORY = 0.2, 0.004
+"""Shares by which a frame looked at enters the trend, and by which the best detail is forgotten."""
 _LEAST_CHANGE = 1.0
-"""Grey levels from frame to frame, of the median cell, below which the camera stands still."""
+"""Grey levels between frames looked at, of the median cell, below which the camera stands still."""
 _STILL, _SMOOTH, _LOST = 0.3, 0.3, 0.3
 _LEAST_CELLS = 3
 _GRID = (COLUMNS, ROWS)
@@ -43,9 +45,17 @@ class Occlusion:
         self._best = np.zeros((ROWS, COLUMNS), np.float32)
         self._since = np.zeros((ROWS, COLUMNS), np.int32)
         self._seen = 0
+        self._taken = 0
+        self._found = False
 
     def __call__(self, grey: NDArray[np.uint8]) -> bool:
         """Take a frame, (H, W); return whether a part of it has been covered for a while."""
+        if self._taken % _EVERY == 0:
+            self._found = self._look(grey)
+        self._taken += 1
+        return self._found
+
+    def _look(self, grey: NDArray[np.uint8]) -> bool:
         small = cv2.resize(grey, _SMALL, interpolation=cv2.INTER_AREA).astype(np.float32)
         fine = np.abs(cv2.Laplacian(small, cv2.CV_32F, ksize=1))
         level, detail = (
@@ -67,10 +77,10 @@ class Occlusion:
 
     def _covered(self, change: NDArray[np.float32], detail: NDArray[np.float32]) -> bool:
         """Count how long each cell has been covered; both are shares of the median cell's."""
-        if self._seen > 1 / _RATE:  # a trend of a few frames is no trend
+        if self._seen > 1 / _RATE:  # a trend of a few looks is no trend
             self._best = np.maximum(self._best * (1 - _MEMORY), detail)
         covered = (change < _STILL) & (detail < _SMOOTH) & (detail < _LOST * self._best)
-        self._since[covered] += 1
+        self._since[covered] += _EVERY
         self._since[~covered] = 0
         lasting = (self._since >= self._frames).astype(np.uint8)
         if np.count_nonzero(lasting) < _LEAST_CELLS:
