@@ -93,6 +93,7 @@ LEFT_OUT = {
     "test_pipeline_levels": _TIMES,
     "test_plan": _TIMES,
     "test_probation": _PROCESSES,
+    "test_probation_flight": _PROCESSES,
     "test_radiation": _TIMES,
     "test_recording_source": _NOT_ARM,
     "test_replay": _LONG,  # the proof replays a recording itself

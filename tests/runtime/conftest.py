@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rille.bundle import Bundle, install, write_bundle
 from rille.ellipse import Ellipse
 from rille.frame import CLASSES, Frame
 from rille.preprocess import Resize
@@ -222,3 +225,33 @@ def rendered_set(tmp_path: Path) -> Path:
         table = {"categories": [], "images": images, "annotations": []}
         (root / f"{split}.json").write_text(json.dumps(table))
     return root
+
+
+def version(bundle: Bundle, number: str, folder: Path) -> Bundle:
+    """Return the same network under another version."""
+    return write_bundle(folder / number, replace(bundle.manifest, version=number), bundle.files)
+
+
+@pytest.fixture(scope="module")
+def newer(mars_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return version(mars_bundle, "9.9.9", tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def third(mars_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return version(mars_bundle, "10.0.0", tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def installed(mars_bundle: Bundle, newer: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundle, and one on probation that flies instead of it."""
+    folder = tmp_path_factory.mktemp("installed") / "site"
+    for bundle in (mars_bundle, newer):
+        install(bundle, folder, lambda slot: None)
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path: Path, installed: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(installed, tmp_path / "site"))

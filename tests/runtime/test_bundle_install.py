@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -162,6 +163,16 @@ def test_two_installations_at_once(site: Path, newer: Bundle) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ConfigError, match="another installation is at work"):
             install(newer, site, NOTHING)
+
+
+def test_a_run_that_notes_something_does_not_keep_an_installation_away(
+    site: Path, newer: Bundle
+) -> None:
+    with (site / ".lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN)).start()
+        install(newer, site, NOTHING)
+    assert load_bundle(site).digest == newer.digest
 
 
 @pytest.mark.parametrize(

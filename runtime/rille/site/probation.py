@@ -24,7 +24,6 @@ from rille.site.slots import (
 )
 from rille.site.whole import check_slot
 
-_PATIENCE_S = 1.0
 _MOST_WORDS = 300
 
 
@@ -87,7 +86,7 @@ def confirm(site: Path, digest: str) -> SlotEntry | None:
     """
     if on_probation(site) is None:
         return None
-    with locked(site, _PATIENCE_S):
+    with locked(site):
         table = read_slots(site)
         if not table.on_probation or table.flying.digest != digest:
             return None
@@ -108,7 +107,7 @@ def fall_back(site: Path, digest: str, why: str) -> Rollback:
         BundleError: it is not on probation there, or there is nothing to go back to that is whole.
         RilleError: as for `count_start`.
     """
-    with locked(site, _PATIENCE_S):
+    with locked(site):
         table = read_slots(site)
         bad, good = table.flying, table.slots.get(table.other)
         if not table.on_probation or bad.digest != digest:
@@ -144,7 +143,7 @@ def rejecting(table: SlotTable, why: str) -> SlotTable:
 def _add(site: Path, step: int) -> int | None:
     if on_probation(site) is None:
         return None  # without the lock: a site that cannot be written to is none of our business
-    with locked(site, _PATIENCE_S):
+    with locked(site):
         table = read_slots(site)
         if table.flying.starts is None:
             return None

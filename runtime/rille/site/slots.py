@@ -22,6 +22,8 @@ MOST_REJECTED = 32
 _LOCK = ".lock"
 _SCHEMA = 2
 _AGAIN_S = 0.01
+_PATIENCE_S = 1.0
+"""A run that counts a start or confirms a bundle is done with a site sooner than that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,15 +127,14 @@ def write_slots(site: Path, table: SlotTable) -> None:
 
 
 @contextlib.contextmanager
-def locked(site: Path, patience_s: float = 0.0) -> Iterator[None]:
+def locked(site: Path) -> Iterator[None]:
     """Keep others from changing a site, and see that it can be written.
 
     Args:
         site: the folder; must be there.
-        patience_s: how long to wait for somebody who is at work there.
 
     Raises:
-        ConfigError: somebody still is.
+        ConfigError: somebody is at work there, and still was after a second.
         SinkError: it cannot be written.
     """
     try:
@@ -141,7 +142,7 @@ def locked(site: Path, patience_s: float = 0.0) -> Iterator[None]:
     except OSError as wrong:
         raise sink_error(site, wrong) from None
     try:
-        _take(lock, site, patience_s)
+        _take(lock, site)
         yield
     finally:
         os.close(lock)
@@ -162,8 +163,8 @@ def made(site: Path) -> Path:
     return site
 
 
-def _take(lock: int, site: Path, patience_s: float) -> None:
-    end = time.monotonic() + patience_s
+def _take(lock: int, site: Path) -> None:
+    end = time.monotonic() + _PATIENCE_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
