@@ -162,6 +162,26 @@ def test_engines_are_built_anew_beside_the_frames(
     assert pipeline.worker.upkeep.to_json()["renewed"] >= 2
 
 
+def test_bytes_that_flip_while_an_engine_is_made_of_them(
+    flying: Callable[..., Pipeline], pictures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were verified a moment before, so that it is the engine that does not come about."""
+    pipeline = flying(rebuild_s=0.05)
+    load, spoilt = Network.load, model_bytes(pipeline)
+
+    def struck(bundle: Bundle, **how: Any) -> Network:
+        monkeypatch.setattr(Network, "load", load)
+        flip(spoilt, 4)
+        return load(bundle, **how)
+
+    monkeypatch.setattr(Network, "load", struck)
+    counts = pipeline.events.counts
+    frames(pipeline, pictures, lambda: counts["NETWORK_RENEWED"] >= 2, 5000)
+    bundle = pipeline.networks["classify"].bundle
+    assert not counts["WEIGHTS_LOST"] and bundle is not None
+    bundle.verify(MODEL)
+
+
 def test_a_wrong_answer_from_damaged_bytes_is_mended_too(
     flying: Callable[..., Pipeline], pictures: list[Any]
 ) -> None:

@@ -70,7 +70,8 @@ class FaultyCamera(Source):
         if self._dice.random() < _DAMAGED:
             self.injected["damaged"] += 1
             raise FrameDecodeError(f"frame {index} is damaged")
-        if self._dice.random() < _FAILING:
+        if self._dice.random() < _FAILING and index % _SWAP_EVERY != _SWAP_EVERY - 1:
+            # Not where another network is about to fly: the one that fails would see no frame.
             self.injected["failing"] += 1
             network = self._network()
             network.backend = _FailsOnce(network, network.backend)

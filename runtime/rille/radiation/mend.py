@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from rille.bundle import Bundle
 from rille.bundle.restore import restored
-from rille.errors import DigestError
+from rille.errors import DigestError, RilleError
 from rille.network import Network
 
 
@@ -24,9 +25,21 @@ def mended(network: Network, *, reread: bool = False) -> Network:
     if not reread:
         try:
             return network.again()
-        except DigestError:
-            pass  # then from elsewhere
+        except RilleError:
+            # Bytes can change after they were verified, too, while an engine is made of them.
+            if _whole(network.bundle):
+                raise
     return network.again(restored(network.bundle))
+
+
+def _whole(bundle: Bundle) -> bool:
+    """Return whether all of a bundle's bytes in memory are those that were verified."""
+    try:
+        for name in bundle.files:
+            bundle.verify(name)
+    except DigestError:
+        return False
+    return True
 
 
 def replaces(fresh: Network, network: Network) -> bool:
