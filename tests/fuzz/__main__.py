@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
     shares = sum(TARGETS[name].share for name in names)
     bags = []
     for name in names:
-        count = max(1, round(options.inputs * TARGETS[name].share / shares))
+        count = math.ceil(options.inputs * TARGETS[name].share / shares)
         bag = hunt(name, options.seed, options.first, count)
         bags.append(bag)
         print(_line(bag), flush=True)
