@@ -94,7 +94,7 @@ bounds: $(RELEASE)/.ready
 arm64: $(RELEASE)/.ready
 	$(RELEASE)/bin/python -m tests.aarch64.prove $(CPUS) || test $$? -eq 77
 
-# A day at ten frames a second, with random faults, as fast as it goes: some hours.
+# A day at ten frames a second, with random faults, as fast as it goes: an hour.
 soak: $(DEV)/.ready
 	PYTHONPATH=runtime $(DEV)/bin/python -m tests.soak --frames 864000 $(ARGS)
 
