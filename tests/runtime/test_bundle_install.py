@@ -11,25 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rille.bundle import Bundle, install, load_bundle, read_slots, roll_back, write_bundle
+from rille.bundle import Bundle, install, load_bundle, read_slots, roll_back
 from rille.errors import BundleError, CheckFailedError, ConfigError, DigestError, SinkError
 from rille.site.slots import SLOTS
 
 Rille = Callable[..., int]
 NOTHING: Callable[[Path], None] = lambda slot: None  # noqa: E731
-
-
-@pytest.fixture
-def newer(mars_bundle: Bundle, tmp_path: Path) -> Bundle:
-    """The same network under another version."""
-    manifest = replace(mars_bundle.manifest, version="9.9.9")
-    return write_bundle(tmp_path / "newer", manifest, mars_bundle.files)
 
 
 @pytest.fixture

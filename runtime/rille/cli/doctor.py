@@ -157,6 +157,6 @@ def _measure_plans() -> None:
         print(f"both         {one.plan}: p50 {one.p50_ms:.1f}, p90 {one.p90_ms:.1f} ms{chosen}")
     if share is not None and share > BUSY:
         print(
-            f"busy         other processes took {share:.0%} of the processors meanwhile: measured "
-            "again at the next start, or by rille doctor once they are idle"
+            f"busy         other processes took {share:.0%} of the processors meanwhile: run "
+            "rille doctor again once they are idle"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,13 +97,7 @@ def _detection(observed: Observed, figures: Figures) -> Iterator[Check]:
     expect = observed.scenario.expect
     if not observed.spans or not expect.events:
         return
-    began = min(span.began_ns for span in observed.spans)
-    after = [
-        (at_ns - began) / 1e9
-        for at_ns, fields in observed.events
-        if fields["event"] in expect.events and at_ns >= began
-    ]
-    took_s = min(after, default=math.inf)
+    took_s = _told_after_s(observed, expect.events)
     figures["detect_s"] = None if math.isinf(took_s) else round(took_s, 4)
     if expect.detect_s:
         words = f"{took_s:.2f} s after the fault (at most {expect.detect_s:g})"
@@ -113,18 +107,19 @@ def _detection(observed: Observed, figures: Figures) -> Iterator[Check]:
 def _restart(observed: Observed, figures: Figures) -> Iterator[Check]:
     """Check that a supervisor started the run again soon after the first fault."""
     expect = observed.scenario.expect
-    began = min((span.began_ns for span in observed.spans), default=0)
-    after = [
-        (at_ns - began) / 1e9
-        for at_ns, fields in observed.events
-        if fields["event"] == "CHILD_RESTARTED" and at_ns >= began
-    ]
-    if after:
-        figures["restart_s"] = round(min(after), 4)
+    took_s = _told_after_s(observed, ("CHILD_RESTARTED",))
+    if not math.isinf(took_s):
+        figures["restart_s"] = round(took_s, 4)
     if expect.restart_s:
-        took_s = min(after, default=math.inf)
         words = f"{took_s:.2f} s after the fault (at most {expect.restart_s:g})"
         yield _bounded("restart", took_s, expect.restart_s, words, observed, figures)
+
+
+def _told_after_s(observed: Observed, names: Sequence[str]) -> float:
+    """Return the seconds from the first fault to the first of these events; infinite for none."""
+    began = min((span.began_ns for span in observed.spans), default=0)
+    times = (at for at, fields in observed.events if fields["event"] in names and at >= began)
+    return (min(times, default=math.inf) - began) / 1e9
 
 
 def _bounded(
