@@ -18,7 +18,8 @@ import keras
 
 from rille_train.contracts import BASES, CONTRACTS
 from rille_train.course import epochs_without_gain, monitored, reductions
-from rille_train.loop import train
+from rille_train.loop import PLAIN_CONVOLUTIONS, set_precision, train
+from rille_train.models import build_model
 from rille_train.models.application import (
     application_classifier,
     assign_weights,
@@ -26,7 +27,7 @@ from rille_train.models.application import (
     load_base,
 )
 from rille_train.phases import compared
-from rille_train.recipe import Recipe, read_recipe
+from rille_train.recipe import Recipe, read_recipe, recipe_names
 
 BUILT = {"EfficientNetB0": 4_054_695, "ResNet50V2": 23_572_996, "MobileNetV2": 2_263_108}
 
@@ -326,3 +327,28 @@ def test_decisions_follow_from_the_history() -> None:
     assert epochs_without_gain([float("nan"), 0.1], 1) == 0
     assert reductions([0.1, 0.2, 0.2, 0.1, 0.3, 0.3], 1, 2) == 1
     assert reductions([0.5, 0.4, 0.4, 0.4, 0.4], 1, 2) == 2
+
+
+@pytest.mark.parametrize("name", [n for n in recipe_names() if "b7" not in n])
+def test_half_precision_is_left_to_networks_that_gain_by_it(name: str) -> None:
+    """No processor computes depthwise convolutions faster in bfloat16."""
+    kind = read_recipe(name).model.kind
+    cpuinfo = Path("/proc/cpuinfo")
+    native = cpuinfo.is_file() and "avx512_bf16" in cpuinfo.read_text(encoding="utf-8")
+    gpu = any("gpu" in str(device).lower() for device in keras.distribution.list_devices())
+    half = gpu or (native and kind in PLAIN_CONVOLUTIONS)
+    try:
+        set_precision("auto", kind)
+        assert keras.config.dtype_policy().name == ("mixed_bfloat16" if half else "float32")
+        set_precision("bfloat16", kind)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        set_precision("float32")
+    model = build_model(read_recipe(name), 6)
+    plain = not any(isinstance(x, keras.layers.DepthwiseConv2D) for x in flat(model))
+    assert plain == (kind in PLAIN_CONVOLUTIONS)
+
+
+def flat(model: Any) -> list[Any]:
+    """Return a model's layers, those of a base inside it included."""
+    return [y for x in model.layers for y in (flat(x) if hasattr(x, "layers") else [x])]

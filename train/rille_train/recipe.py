@@ -148,7 +148,8 @@ class FitRecipe:
         mask_loss: network with one mask: "bce", "soft-dice" or "bce-dice"; see
             `rille_train.losses.mask_losses`.
         validate_every: epochs between two validations.
-        precision: "auto", "float32" or "bfloat16"; auto takes bfloat16 where the machine has it.
+        precision: "auto", "float32" or "bfloat16"; auto takes bfloat16 where it is faster; see
+            `rille_train.loop.set_precision`.
         seed: seed of everything random.
     """
 
