@@ -36,9 +36,9 @@ def images(model: Any, count: int, seed: int = 1) -> list[Any]:
     return [rng.normal(0, 1, (1, *model.input_shape[1:])).astype(np.float32) for _ in range(count)]
 
 
-def small() -> Any:
+def small(seed: int = 3) -> Any:
     """Every kind of layer that is folded, with weights that int8 holds badly."""
-    keras.utils.set_random_seed(3)
+    keras.utils.set_random_seed(seed)
     image = keras.Input((16, 16, 3), name="input")
     x = image
     for width in (8, 16, 16):
@@ -48,14 +48,14 @@ def small() -> Any:
         x = keras.layers.BatchNormalization()(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU(6.0)(x))
     model = keras.Model(image, {"logits": keras.layers.Dense(3, name="logits")(x)})
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed + 2)
     for layer in model.layers:
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             kernel = layer.get_weights()[0]
             # One tap far larger than the rest leaves few of the 255 steps for them.
             kernel[1, 1] *= rng.uniform(20, 60, kernel.shape[2:])
             layer.set_weights([kernel])
-    return stirred(model, 7)
+    return stirred(model, seed + 4)
 
 
 @pytest.mark.slow
@@ -111,18 +111,31 @@ def test_the_student_rounds_as_the_converted_network_does() -> None:
 
 @pytest.mark.slow
 def test_tuning_brings_int8_closer_to_float_on_images_not_shown() -> None:
+    """Several networks: one alone can stand or fall with the last bits of a processor."""
+    keras.config.set_dtype_policy("float32")
+    before, after = [], []
+    for seed in (3, 4, 5, 6, 7):
+        model = small(seed)
+        shown, fresh = images(model, 60), images(model, 40, seed=9)
+        said: list[str] = []
+        tuned = tune.tuned(model, shown, tune.STEPS, said.append)
+        assert len(said) == 2
+        exact = [model.predict_on_batch(x)["logits"] for x in fresh]
+        before.append(gap(in_int8(model, shown, fresh), exact))
+        after.append(gap(in_int8(tuned, shown, fresh), exact))
+    shares = np.array(after) / before
+    assert shares.max() < 1.0
+    assert shares.mean() < 0.6
+
+
+@pytest.mark.slow
+def test_tuning_twice_gives_the_same_network() -> None:
     keras.config.set_dtype_policy("float32")
     model = small()
-    shown, fresh = images(model, 60), images(model, 40, seed=9)
-    said: list[str] = []
-    tuned = tune.tuned(model, shown, 60, said.append)
-    assert len(said) == 2
-    exact = [model.predict_on_batch(x)["logits"] for x in fresh]
-    before, after = (gap(in_int8(m, shown, fresh), exact) for m in (model, tuned))
-    assert after < 0.8 * before
-    again = tune.tuned(model, shown, 60, said.append)
-    for one, two in zip(tuned.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-5)
+    shown = images(model, 60)
+    one, two = (tune.tuned(model, shown, 30, lambda line: None) for _ in range(2))
+    for first, second in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 @pytest.mark.slow
