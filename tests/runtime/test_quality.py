@@ -18,6 +18,7 @@ from rille.network import Network
 from rille.occlusion import Occlusion
 from rille.pipeline import Pipeline
 from rille.postprocess import OutputGuard
+from rille.preprocess import Views
 from rille.quality import FLAGS, QualityCheck
 from rille.sim import Descent
 from rille.sources import open_source
@@ -54,6 +55,31 @@ def test_the_same_picture_twice_is_frozen_and_noise_is_not() -> None:
     assert check(noisy(120, 30)) == ()
     assert check(noisy(120, 30)) == ("frozen",)
     assert check(noisy(120, 30, seed=2)) == ()
+
+
+def test_every_pixel_counts_where_the_picture_is_halved() -> None:
+    check, before = (
+        QualityCheck(),
+        np.random.default_rng(0).integers(0, 200, (480, 640, 3), np.uint8),
+    )
+    after = before.copy()
+    after[101, 201, 1] += 8  # neither in an even row nor in an even column
+    assert [check(pixels) for pixels in (before, after, after)] == [(), (), ("frozen",)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(480, 640, 3), (480, 640), (960, 1280, 3), (97, 131, 3)])
+def test_views_that_networks_share_give_the_same_answers(
+    shape: tuple[int, ...], channels: int
+) -> None:
+    alone, sharing, views = QualityCheck(channels), QualityCheck(channels), Views()
+    for level, deviation in ((120, 30), (6, 2), (120, 1), (252, 2)):
+        values = np.random.default_rng(level).normal(level, deviation, shape)
+        pixels = np.clip(values, 0, 255).astype(np.uint8)
+        views.show(pixels).at(3 if len(shape) == 3 else 1, 1)  # what a network may have done
+        assert alone(pixels) == sharing(views)
+        again = alone(pixels)
+        assert "frozen" in again and sharing(views.show(pixels.copy())) == again
 
 
 def test_blur_is_told_by_what_the_camera_gave_before(descent: Descent) -> None:

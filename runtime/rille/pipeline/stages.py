@@ -163,7 +163,7 @@ class Runner:
         frame: Frame,
         deadline_ns: int,
         moments: Moments,
-        look: Callable[[Frame], tuple[str, ...]],
+        look: Callable[[Frame, Views], tuple[str, ...]],
     ) -> Work:
         """Work on one frame.
 
@@ -172,7 +172,7 @@ class Runner:
             frame: what to look at.
             deadline_ns: monotonic time at which the frame would be late.
             moments: where decisions take their time from.
-            look: tells what is wrong with the picture.
+            look: tells what is wrong with the picture, of which it is given views.
         """
         self._views.show(frame.pixels)
         if self._aside is not None and len(wanted) > 1:
@@ -185,7 +185,7 @@ class Runner:
                 work.done.append(self._do(chosen, frame, moments))
                 work.done[-1].learn()
         # Last: a picture that has just come is in no cache, and looking at it took a millisecond.
-        work.quality = look(frame)
+        work.quality = look(frame, self._views)
         return work
 
     def _at_once(
@@ -195,7 +195,7 @@ class Runner:
         frame: Frame,
         deadline_ns: int,
         moments: Moments,
-        look: Callable[[Frame], tuple[str, ...]],
+        look: Callable[[Frame, Views], tuple[str, ...]],
     ) -> Work:
         """Run the first job, and the look at the picture, in the other thread."""
         work = Work()
@@ -204,7 +204,7 @@ class Runner:
 
         def beside() -> tuple[tuple[str, ...], Done | None]:
             done = self._do(first, frame, moments) if first is not None else None
-            return look(frame), done
+            return look(frame, self._views), done
 
         started = aside.submit(beside)
         try:

@@ -27,6 +27,7 @@ from rille.stats import PipelineStats
 
 if TYPE_CHECKING:
     from rille.frame import Frame
+    from rille.preprocess import Views
 
 _UNREACHABLE = 50
 """Frames in a row for which nothing fits, after which an event says so."""
@@ -80,7 +81,8 @@ class Worker:
 
     def begin(self) -> None:
         """Begin with another source: what was seen of the last tells nothing of it."""
-        self._quality = QualityCheck()
+        takes = (network.variant.input.shape[3] for network in self.networks.values())
+        self._quality = QualityCheck(channels=max(takes, default=3))
         self._unfamiliar = UnfamiliarWatch(self._events)
         for stage in self.stages.values():
             stage.begin(self._events)
@@ -161,8 +163,8 @@ class Worker:
             tracked = self._follow(frame, work, deadline_ns, moments)
         return self._result(frame, agenda, work, tracked, moments)
 
-    def _look(self, frame: Frame) -> tuple[str, ...]:
-        return self._quality(frame.pixels, frame.source_ns)
+    def _look(self, frame: Frame, views: Views) -> tuple[str, ...]:
+        return self._quality(views, frame.source_ns)
 
     def _apply_swaps(self) -> None:
         """Put networks that wait in `swap` in their places."""

@@ -201,7 +201,10 @@ def largest(raw: NDArray[Any]) -> NDArray[np.uint8]:
     best, *others = cv2.split(raw)
     found = np.zeros(best.shape, np.uint8)
     for channel, plane in enumerate(others, 1):
-        np.copyto(found, channel, where=plane > best)
+        # Arithmetic on whole planes: copying where a mask says so takes twice as long.
+        larger = np.greater(plane, best).view(np.uint8)
+        larger *= np.uint8(channel)
+        np.maximum(found, larger, out=found)
         np.maximum(best, plane, out=best)
     return found
 
