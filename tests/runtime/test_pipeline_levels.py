@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from scripted import PIXELS, ScriptedCamera, check_account, network
 
 from rille.budget import Budget
+from rille.bundle import load_bundle
 from rille.errors import CheckFailedError, ConfigError
 from rille.events import EventLog
 from rille.frame import Frame
+from rille.network import Network
 from rille.pipeline import Pipeline
-from rille.result import Result, State
+from rille.pipeline.tasks import check_tasks
+from rille.result import Result, Segmentation, State
+from rille.sources import open_source
 
 
 def now_frame(index: int) -> Frame:
@@ -57,6 +62,23 @@ def test_a_lighter_network_takes_over_where_the_other_does_not_fit() -> None:
 def test_a_lighter_network_needs_one_to_stand_in_for() -> None:
     with pytest.raises(ConfigError, match="needs a bundle to segment with"):
         Pipeline(lighter=network("segmentation", [1.0]), classify=network("classification", [1.0]))
+
+
+def test_the_small_network_that_comes_with_rille_stands_in_for_its_big_sister() -> None:
+    large, small = (Network.load(load_bundle(n)) for n in ("moon-rocks", "moon-rocks-small"))
+    check_tasks({"segment": large, "lighter": small})
+    with open_source("sim://moon?view=rover&frames=4&seed=5") as camera:
+        pictures = [frame.pixels for frame in camera]
+    alike, spent = [], []
+    for pixels in pictures:
+        (one, slow), (other, quick) = (net.run(pixels)[:2] for net in (large, small))
+        assert isinstance(one, Segmentation) and isinstance(other, Segmentation)
+        size = one.mask.shape[::-1]
+        same = one.mask == cv2.resize(other.mask, size, interpolation=cv2.INTER_NEAREST)
+        alike.append(float(same.mean()))
+        spent.append((slow.infer_ms, quick.infer_ms))
+    assert np.mean(alike) > 0.85
+    assert 2 * min(quick for _, quick in spent) < min(slow for slow, _ in spent)
 
 
 def test_a_strained_board_segments_more_rarely_and_says_why() -> None:

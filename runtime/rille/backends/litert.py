@@ -85,7 +85,7 @@ class ExactLiteRtBackend(LiteRtBackend):
     """The same with the reference kernels: every machine and thread count gives the same bits.
 
     The kernels are plain loops, some 30 to 50 times slower than XNNPACK's: for replays and proofs.
-    They round in another way than XNNPACK's. Over the golden images of the four bundles that come
+    They round in another way than XNNPACK's. Over the golden images of four bundles that come
     with rille, single numbers came out up to 30 steps apart and means up to 2.5, so golden images
     are judged by the mean.
     """
