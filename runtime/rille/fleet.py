@@ -56,7 +56,8 @@ class Fleet(Closing):
                 raise ConfigError(f"shares: {name} must be above 0, not {share:g}")
         self.errors: dict[str, Exception] = {}
         self._leaving: set[str] = set()
-        self._stop = threading.Event()
+        # No event: setting one takes a lock, which a signal handler's own thread may hold.
+        self._stopping = False
         self._heard = threading.Event()
 
     def stream(
@@ -83,7 +84,7 @@ class Fleet(Closing):
                 f"sources are named {', '.join(sorted(sources))}, "
                 f"pipelines {', '.join(sorted(self.pipelines))}"
             )
-        self._stop.clear()
+        self._stopping = False
         self._leaving.clear()
         flows = {
             name: open_flow(source, self.pipelines[name].worker, self._heard.set)
@@ -104,7 +105,7 @@ class Fleet(Closing):
     def _turns(self, flows: Mapping[str, Flow]) -> Iterator[tuple[str, Result]]:
         """Give turns until nothing more will come."""
         had = dict.fromkeys(flows, 0.0)
-        while not self._stop.is_set():
+        while not self._stopping:
             self._heard.clear()
             for name in sorted(self._leaving):
                 yield from ((name, result) for result in flows[name].finish())
@@ -125,9 +126,11 @@ class Fleet(Closing):
             had[name] += (time.monotonic_ns() - begin) / self._shares[name]
 
     def stop(self) -> None:
-        """End the running stream after the frame in hand; may be called from a signal handler."""
-        self._stop.set()
-        self._heard.set()
+        """End the running stream after the frame in hand, or within 0.1 s where there is none.
+
+        May be called from a signal handler.
+        """
+        self._stopping = True
 
     def leave(self, name: str) -> None:
         """Let the running stream go on without a camera."""

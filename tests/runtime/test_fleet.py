@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections import Counter
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -123,3 +126,38 @@ def test_names_and_shares_must_fit() -> None:
         Fleet({"front": pipeline(0.0)}, {"front": 0.0})
     with pytest.raises(ConfigError, match="named rear"):
         list(Fleet({"front": pipeline(0.0)}).stream({"rear": Endless(1.0)}))
+
+
+def stopped_inside_threading(moment: int) -> bool:
+    """Stream in a thread and stop at its so many-th call or return inside `threading`.
+
+    Between two instructions of the streaming thread is where its signal handlers run. Returns
+    whether the stream came to an end.
+    """
+    fleet, seen = Fleet({"one": pipeline(0.0), "two": pipeline(0.0)}), 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        if frame.f_code.co_filename != threading.__file__:
+            return None
+        back = frame.f_back
+        if seen or (back is not None and back.f_code.co_name == "_turns"):
+            seen += event in ("call", "return")
+        if seen == moment:
+            sys.settrace(None)
+            fleet.stop()
+        return trace
+
+    def stream() -> None:
+        sys.settrace(trace)
+        for _ in fleet.stream({"one": Endless(20.0), "two": Endless(30.0)}):
+            pass
+
+    thread = threading.Thread(target=stream, daemon=True)
+    thread.start()
+    thread.join(20.0)
+    return not thread.is_alive()
+
+
+def test_a_signal_may_stop_a_stream_at_any_moment() -> None:
+    assert [moment for moment in range(1, 50) if not stopped_inside_threading(moment)] == []

@@ -6,7 +6,6 @@ a recording without a rate are read one by one, when the last is done.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -93,7 +92,8 @@ class Pipeline(Closing):
             events=self.events,
             strain=strain,
         )
-        self._stop = threading.Event()
+        # No event: setting one takes a lock, which a signal handler's own thread may hold.
+        self._stopping = False
 
     @property
     def stats(self) -> PipelineStats:
@@ -146,10 +146,10 @@ class Pipeline(Closing):
             CheckFailedError: a network no longer gives its golden answers, and building it anew
                 did not help.
         """
-        self._stop.clear()
+        self._stopping = False
         flow = open_flow(source, self.worker)
         try:
-            while not (self._stop.is_set() or flow.finished):
+            while not (self._stopping or flow.finished):
                 for result in flow.turn(POLL_S):
                     if losses or result.published:
                         yield result
@@ -161,8 +161,11 @@ class Pipeline(Closing):
             raise flow.error
 
     def stop(self) -> None:
-        """End the running stream after the frame in hand; may be called from a signal handler."""
-        self._stop.set()
+        """End the running stream after the frame in hand, or within 0.1 s where there is none.
+
+        May be called from a signal handler.
+        """
+        self._stopping = True
 
     def swap(self, stage: str, network: Network) -> None:
         """Let another network take a stage over, between two frames; from any thread.
