@@ -26,7 +26,7 @@ CPUS ?=
 PIP := -m pip --quiet --disable-pip-version-check
 
 .PHONY: run test test-fast check bench bench-gate peers hil fuzz crash soak guides \
-	dist matrix bounds arm64 dev clean python
+	kernels dist matrix bounds arm64 dev clean python
 
 run: $(RUNTIME)/.ready
 ifneq ($(SOURCE),)
@@ -77,6 +77,10 @@ hil: $(DEV)/.ready
 # Does `rille bench --baseline` catch planted slow-downs, and nothing else? Some minutes.
 bench-gate: $(RUNTIME)/.ready
 	PYTHONPATH=tests/standins $(RUNTIME)/bin/python tests/runtime/gate_trial.py
+
+# The runtime's compiled part, for every processor, from its sources in C; see release/kernels.py.
+kernels: $(DEV)/.ready
+	$(DEV)/bin/python -m release.kernels
 
 # What is released, built and checked, in dist/; see release/README.md.
 dist: $(RELEASE)/.ready

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 PACKAGES = {"rille": "runtime", "rille_train": "train", "rille_export": "export"}
 """Import package -> the folder it is in."""
-SHIPPED_BUNDLES = ("mars-msl24", "moon-craters", "moon-rocks", "moon-scene")
+SHIPPED_BUNDLES = ("mars-msl24", "moon-craters", "moon-rocks", "moon-rocks-small", "moon-scene")
 SOURCE_FOLDERS = (
     *("runtime", "train", "export", "benchmarks", "tests", "docs", "docker", "release"),
     ".github",  # its workflows and forms are tested
@@ -111,6 +111,7 @@ def _data(what: str, files: Archive) -> list[str]:
         path = PurePosixPath(name)
         allowed = _is_text(content) and path.suffix not in _TABLES
         allowed |= path.suffix in _IN_BUNDLES and "bundles" in path.parts
+        allowed |= path.suffix == ".so" and path.parts[-3:-1] == ("rille", "kernels")
         allowed |= path.suffix == ".jpg" and path.parts[0] == "docs"
         allowed |= name == _REQUIREMENTS and _is_text(content)
         if not allowed:

@@ -16,6 +16,7 @@ from release.contents import (
     source_troubles,
     wheel_troubles,
 )
+from release.kernels import FOLDER, TARGETS, build, name_of
 from release.tools import FailedError, checked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,6 +142,7 @@ def test_each_target_of_the_makefile_leads_to_a_module() -> None:
     assert set(modules) == {
         "benchmarks",
         "release.dist",
+        "release.kernels",
         "release.matrix",
         "release.bounds",
         "tests.aarch64.prove",
@@ -150,3 +152,14 @@ def test_each_target_of_the_makefile_leads_to_a_module() -> None:
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_the_compiled_kernels_are_those_of_the_sources(kind: str, tmp_path: Path) -> None:
+    """To the bit, so that nobody has to trust a library that came ready made."""
+    pytest.importorskip("ziglang", reason="the compiler is not installed: pip install ziglang")
+    assert build(kind, tmp_path) == (FOLDER / name_of(kind)).read_bytes(), "run: make kernels"
+
+
+def test_every_processor_has_its_kernels_and_there_are_no_others() -> None:
+    assert {path.name for path in FOLDER.glob("*.so")} == {name_of(kind) for kind in TARGETS}

@@ -16,7 +16,6 @@ import numpy as np
 
 from rille.bundle.manifest import Contract, Variant
 from rille.network import Network
-from rille.preprocess import Preprocessor
 from rille.sim import Descent, Scenario, build_scene, open_simulator
 from rille_export.forms import Form
 
@@ -121,8 +120,7 @@ def _candidates(width: int, height: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def _infer(network: Network, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    exact = Preprocessor(network.contract.ops, network.variant.input, exact=True)
-    return network.backend.infer(exact(pixels)[0])
+    return network.backend.infer(network.preprocessor(pixels)[0])
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

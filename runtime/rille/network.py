@@ -70,12 +70,8 @@ class Network:
         self.backend = backend
         self.bundle = bundle
         self._engine = engine
-        self.preprocessor = Preprocessor(
-            contract.ops, variant.input, exact=getattr(backend, "exact", False)
-        )
-        # Golden answers belong to exact inputs: on ARM, OpenCV's own CLAHE rounds otherwise.
-        exact = Preprocessor(contract.ops, variant.input, exact=True)
-        self._golden = GoldenTest(bundle, variant, exact) if bundle else None
+        self.preprocessor = Preprocessor(contract.ops, variant.input)
+        self._golden = GoldenTest(bundle, variant, self.preprocessor) if bundle else None
         self._ranges = OutputRanges.of(bundle, variant) if bundle else OutputRanges({})
         self._familiarity = FamiliarityCheck.of(bundle, variant) if bundle else None
         self._decoder = (

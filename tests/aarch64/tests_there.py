@@ -14,6 +14,7 @@ FILES = (
     "test_ellipse",
     "test_events",
     "test_familiarity",
+    "test_kernels",
     "test_levels",
     "test_metrics",
     "test_postprocess",
@@ -33,6 +34,7 @@ WHOLE_ON = "cortex-a72"
 EVERYWHERE = (
     "test_bundle",
     "test_ellipse",
+    "test_kernels",
     "test_metrics",
     "test_postprocess",
     "test_preprocess",

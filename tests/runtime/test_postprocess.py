@@ -13,7 +13,6 @@ from rille.bundle.manifest import Decision, LabelEntry, OutputEntry, Variant
 from rille.ellipse import Ellipse, draw_ellipses
 from rille.errors import InferenceError
 from rille.postprocess import FeatureDecoder, classify
-from rille.postprocess.features import largest
 from rille.preprocess import Letterbox, Resize
 from rille.tensor import TensorSpec
 
@@ -204,10 +203,3 @@ def test_nan_does_not_win_the_argmax(bad: float) -> None:
     labels = [LabelEntry(id=0, name="a"), LabelEntry(id=1, name="b")]
     with pytest.raises(InferenceError, match="not a finite number"):
         classify(np.array([bad, 1.0], np.float32), labels, Decision())
-
-
-@pytest.mark.parametrize("kind", [np.int8, np.float32])
-def test_the_largest_channel_is_argmax_with_its_ties(kind: Any) -> None:
-    raw = np.random.default_rng(2).integers(-4, 4, (37, 53, 6)).astype(kind)
-    np.testing.assert_array_equal(largest(raw), raw.argmax(axis=2))
-    assert not largest(raw[:, :, :1]).any()

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from rille import kernels
 from rille.bundle.manifest import Decision, LabelEntry, Variant
 from rille.ellipse import Ellipse
 from rille.errors import InferenceError
+from rille.kernels import RegionFinder
 from rille.postprocess.blend import BLEND_FLOOR, Blend, Grid
-from rille.postprocess.regions import Regions
+from rille.postprocess.regions import ellipses
 from rille.result import Feature, Segmentation
 
 if TYPE_CHECKING:
@@ -61,7 +63,11 @@ class FeatureDecoder:
         self._mask_grid = Grid.between(variant.input, self._specs[self._role])
         if self._role == "mask":
             self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
-        self._powers = _powers(self._specs[self._role])
+        wanted = decision.feature_labels or self._labels
+        values = [value for value, label in enumerate(self._labels, 1) if label in wanted]
+        _, height, width, _ = self._specs[self._role].shape
+        self._finder = RegionFinder((height, width), values)
+        self._table = _table(self._specs[self._role], self._role)
         self._blend = None
         if "centre" in self._specs:
             self._centre_grid = Grid.between(variant.input, self._specs["centre"])
@@ -89,7 +95,7 @@ class FeatureDecoder:
         if "centre" in outputs:
             found = self._from_centres(outputs["centre"][0, :, :, 0], outputs["size"][0])
         if self._role == "classes":
-            mask = largest(raw)
+            mask = kernels.largest(raw)
         elif self._blend is not None:
             mask = self._blend(raw[:, :, 0], found)
             found = [item for item in found if item[2] >= self._decision.feature_threshold]
@@ -99,7 +105,7 @@ class FeatureDecoder:
         if "centre" not in outputs:
             found = self._from_regions(mask, raw)
         inside = geometry.width * geometry.height / self._mask_grid.cell
-        counts = [np.count_nonzero(mask == value) for value in range(1, 1 + len(self._labels))]
+        counts = kernels.counts(mask)[1 : 1 + len(self._labels)].tolist()
         shares = [min(1.0, n / inside) for n in counts]
         return Segmentation(
             mask=mask,
@@ -161,61 +167,43 @@ class FeatureDecoder:
 
     def _from_regions(self, mask: NDArray[np.uint8], raw: NDArray[Any]) -> list[Found]:
         """Fit an ellipse to each connected region of each label, in network pixels."""
-        wanted = self._decision.feature_labels or self._labels
-        values = [value for value, label in enumerate(self._labels, 1) if label in wanted]
-        regions = Regions.of(mask, values)
-        if regions is None:
-            return []
-        scores = regions.mean(self._probability(raw, regions.cells, mask))
+        sums = self._finder(mask, self._shares(raw, mask))
+        scores = sums.share / sums.moments[:, 0]
         sure = scores >= self._decision.feature_threshold
-        ellipses = regions.ellipses(self._mask_grid, sure, self._decision.min_diameter_px)
         return [
-            (self._labels[regions.value[k] - 1], ellipse, float(scores[k]))
-            for k, ellipse in ellipses
+            (self._labels[sums.value[k] - 1], ellipse, float(scores[k]))
+            for k, ellipse in ellipses(sums, self._mask_grid, sure, self._decision.min_diameter_px)
         ]
 
-    def _probability(
-        self, raw: NDArray[Any], at: NDArray[np.intp], mask: NDArray[np.uint8]
-    ) -> NDArray[np.float64]:
-        """Return the probability of what the mask says at some cells, numbered row by row."""
-        cells, spec = raw.reshape(-1, raw.shape[2]).take(at, axis=0), self._specs[self._role]
+    def _shares(self, raw: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the probability of what the mask says, for each cell that may be in a region."""
+        if self._table is not None:
+            return self._finder.shares(raw, mask, self._table)
+        at, spec = self._finder.cells(mask), self._specs[self._role]
+        logits = spec.dequantize(raw.reshape(-1, raw.shape[2]).take(at, axis=0)).astype(np.float64)
+        powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
         if self._role == "mask":
-            logits = spec.dequantize(cells[:, 0]).astype(np.float64)
-            return np.asarray(1.0 / (1.0 + np.exp(-logits)))
-        if self._powers is not None:
-            powers = self._powers.take(cells.view(np.uint8))
+            found = powers[:, 0] / (1.0 + powers[:, 0])
         else:
-            logits = spec.dequantize(cells).astype(np.float64)
-            powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
-        # A product with ones is the fast way to sum a few columns.
-        said = powers[np.arange(len(at)), mask.ravel().take(at)]
-        return np.asarray(said / (powers @ np.ones(powers.shape[1])))
+            # A product with ones is the fast way to sum a few columns.
+            said = powers[np.arange(len(at)), mask.ravel().take(at)]
+            found = said / (powers @ np.ones(powers.shape[1]))
+        shares = np.zeros(mask.shape)
+        shares.put(at, found)
+        return shares
 
 
-def largest(raw: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the first channel of the largest number for each cell: argmax, several times as fast.
+def _table(spec: TensorSpec, role: str) -> NDArray[np.float64] | None:
+    """Return, by each byte that can be stored, the probability or (of classes) the power it means.
 
-    Args:
-        raw: (h, w, channels), up to 256 channels.
+    None where a number takes more than a byte.
     """
-    best, *others = cv2.split(raw)
-    found = np.zeros(best.shape, np.uint8)
-    for channel, plane in enumerate(others, 1):
-        # Arithmetic on whole planes: copying where a mask says so takes twice as long.
-        larger = np.greater(plane, best).view(np.uint8)
-        larger *= np.uint8(channel)
-        np.maximum(found, larger, out=found)
-        np.maximum(best, plane, out=best)
-    return found
-
-
-def _powers(spec: TensorSpec) -> NDArray[np.float64] | None:
-    """Return exp(logit) for each number that one byte can store, by that byte; else None."""
     kind = spec.numpy_dtype
-    if np.dtype(kind).itemsize != 1:
+    if kind.itemsize != 1:
         return None
     logits = spec.dequantize(np.arange(256, dtype=np.uint8).view(kind)).astype(np.float64)
-    return np.asarray(np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT)))
+    powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
+    return np.asarray(powers / (1.0 + powers) if role == "mask" else powers)
 
 
 def _stored_threshold(spec: TensorSpec, probability: float) -> float:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from rille import kernels
 from rille.errors import ConfigError, ManifestError
-from rille.preprocess.exact import clahe
 from rille.preprocess.ops import (
     Clahe,
     Equalize,
@@ -41,15 +41,13 @@ class Preprocessor:
     Args:
         ops: the operations, as `parse_ops` returns them.
         tensor: the network's input; its shape must agree with the operations.
-        exact: whether every processor is to give the same bits, at some cost in time.
 
     Raises:
         ManifestError: the operations make another shape than the tensor has.
     """
 
-    def __init__(self, ops: Sequence[Op], tensor: TensorSpec, *, exact: bool = False) -> None:
+    def __init__(self, ops: Sequence[Op], tensor: TensorSpec) -> None:
         self.ops = tuple(ops)
-        self._exact = exact
         self.spec = tensor
         self._fit = next(op for op in ops if isinstance(op, Resize | Letterbox))
         colour = ops[0]
@@ -81,13 +79,13 @@ class Preprocessor:
         self._flips = self._fixed_table is not None and np.array_equal(
             self._fixed_table, np.broadcast_to(_SHIFT, self._fixed_table.shape)
         )
-        self._views = Views(exact=exact)
+        self._views = Views()
         self._middle = self.ops[1:-1]
         self._geometry = self._fit.geometry(1, 1)
         self._target = self._content(self._geometry)
-        # Where only the shift follows, the resized picture is made where it is to be.
-        in_place = self._flips and isinstance(self._middle[-1], Resize)
-        self._sized: NDArray[np.uint8] | None = self._target.view(np.uint8) if in_place else None
+        # Results of resizing and of evening out that do not go straight into the tensor.
+        self._sized: NDArray[np.uint8] | None = None
+        self._even: NDArray[np.uint8] | None = None
 
     def __call__(self, pixels: NDArray[np.uint8] | Views) -> tuple[NDArray[Any], Geometry]:
         """Turn an image into the network's input tensor.
@@ -102,50 +100,89 @@ class Preprocessor:
         Raises:
             ConfigError: not an 8-bit image of one or three channels.
         """
-        image, geometry = self.fit(pixels)
-        return self.finish(image, geometry), geometry
+        views = self._shown(pixels)
+        if not self._flips or self._colours_late(views):
+            image, geometry = self._fitted(views)
+            return self.finish(image, geometry), geometry
+        # Where only the shift follows, the last operation writes its result shifted where it goes.
+        geometry = self._placed(views)
+        self._settle(geometry)
+        self._worked(views, self._channels, geometry, self._target.view(np.uint8))
+        return self._tensor, geometry
 
     def fit(self, pixels: NDArray[np.uint8] | Views) -> tuple[NDArray[np.uint8], Geometry]:
         """Run every operation but the last: still 8-bit pixels, at the network's scale.
 
         Training augments between `fit` and `finish`. The image holds the content alone, without
-        letterbox margins; it may be a buffer that the next call overwrites, and that `finish`
-        uses up.
+        letterbox margins; it may be a buffer that the next call overwrites.
         """
-        views = pixels if isinstance(pixels, Views) else self._views.show(pixels)
-        _check(views.pixels)
-        # A grey image is repeated to three channels after the resize: a third of the work.
-        late_colour = views.pixels.ndim == 2 and self._repeats_late
-        channels = 1 if late_colour else self._channels
-        geometry = self._geometry
-        height, width = views.pixels.shape[:2]
-        if (geometry.source_width, geometry.source_height) != (width, height):
-            geometry = self._geometry = self._fit.geometry(width, height)
-        image = None
-        for op in self._middle:
-            if isinstance(op, Resize | Letterbox):
-                image = self._resized(views, channels, geometry, image)
-            elif isinstance(op, Equalize | Clahe):
-                image = evened(op, views.at(channels, 0) if image is None else image, self._exact)
-        assert image is not None  # one operation resizes
-        return coloured(image, self._channels) if late_colour else image, geometry
+        return self._fitted(self._shown(pixels))
 
     def finish(self, image: NDArray[np.uint8], geometry: Geometry) -> NDArray[Any]:
         """Run the last operation and quantise: 8-bit content to the network's input tensor."""
         table = self._fixed_table
         if table is None:
             table = self.spec.quantize(self._last.table(image))
-        if geometry is not self._filled and geometry != self._filled:
-            if isinstance(self._fit, Letterbox):
-                self._tensor.fill(self.spec.zero)
-            self._target = self._content(geometry)
-            self._filled = geometry
-        target = self._target
+        self._settle(geometry)
         if self._flips:
-            np.bitwise_xor(image, 128, out=target.view(np.uint8))
+            np.bitwise_xor(image, 128, out=self._target.view(np.uint8))
         else:
-            cv2.LUT(image, table.reshape(1, 256, -1), dst=target)
+            cv2.LUT(image, table.reshape(1, 256, -1), dst=self._target)
         return self._tensor
+
+    def _shown(self, pixels: NDArray[np.uint8] | Views) -> Views:
+        views = pixels if isinstance(pixels, Views) else self._views.show(pixels)
+        _check(views.pixels)
+        return views
+
+    def _colours_late(self, views: Views) -> bool:
+        """Say whether a grey image is repeated to three channels after all: a third of the work."""
+        return views.pixels.ndim == 2 and self._repeats_late
+
+    def _placed(self, views: Views) -> Geometry:
+        """Return where a picture's pixels lie; the same object as long as its size is the same."""
+        height, width = views.pixels.shape[:2]
+        if (self._geometry.source_width, self._geometry.source_height) != (width, height):
+            self._geometry = self._fit.geometry(width, height)
+        return self._geometry
+
+    def _settle(self, geometry: Geometry) -> None:
+        """Have the margins of the tensor empty, and `_target` where its content goes."""
+        if geometry is self._filled or geometry == self._filled:
+            return
+        if isinstance(self._fit, Letterbox):
+            self._tensor.fill(self.spec.zero)
+        self._target = self._content(geometry)
+        self._filled = geometry
+
+    def _fitted(self, views: Views) -> tuple[NDArray[np.uint8], Geometry]:
+        late, geometry = self._colours_late(views), self._placed(views)
+        image = self._worked(views, 1 if late else self._channels, geometry, None)
+        return coloured(image, self._channels) if late else image, geometry
+
+    def _worked(
+        self, views: Views, channels: int, geometry: Geometry, into: NDArray[np.uint8] | None
+    ) -> NDArray[np.uint8]:
+        """Run the operations between the first and the last.
+
+        Args:
+            views: the picture.
+            channels: how many of it.
+            geometry: says the size.
+            into: where the result goes, with each byte's highest bit flipped; None for somewhere,
+                as it is.
+        """
+        image: NDArray[np.uint8] | None = None
+        for op in self._middle:
+            out = into if op is self._middle[-1] else None
+            if isinstance(op, Resize | Letterbox):
+                image = self._resized(views, channels, geometry, image, out)
+            elif isinstance(op, Equalize | Clahe):
+                image = self._evened(op, views.at(channels, 0) if image is None else image, out)
+        assert image is not None  # one operation resizes
+        if into is not None and image is not into:
+            np.bitwise_xor(image, 128, out=into)
+        return image
 
     def _content(self, geometry: Geometry) -> NDArray[Any]:
         """Return the part of the tensor that shows the picture."""
@@ -160,8 +197,9 @@ class Preprocessor:
         channels: int,
         geometry: Geometry,
         changed: NDArray[np.uint8] | None,
+        out: NDArray[np.uint8] | None,
     ) -> NDArray[np.uint8]:
-        """Stretch to the geometry's size into a buffer, without aliasing.
+        """Stretch to the geometry's size without aliasing.
 
         Bilinear sampling is right down to half size. Images larger than that are halved first.
 
@@ -170,6 +208,7 @@ class Preprocessor:
             channels: how many of it.
             geometry: says the size.
             changed: the picture, where an operation came before.
+            out: where it goes, flipped; None for a buffer.
         """
         if changed is not None:
             views, channels = self._views.show(changed), 1 if changed.ndim == 2 else 3
@@ -181,12 +220,24 @@ class Preprocessor:
         image = views.at(channels, halvings)
         if image.shape[1::-1] == size:
             return image
+        if out is not None:
+            return kernels.resize(image, out, flip=True)
         shape = (size[1], size[0], *image.shape[2:])
         if self._sized is None or self._sized.shape != shape:
             self._sized = np.empty(shape, np.uint8)
-        sampling = cv2.INTER_LINEAR_EXACT if self._exact else cv2.INTER_LINEAR
-        cv2.resize(image, size, dst=self._sized, interpolation=sampling)
-        return self._sized
+        return kernels.resize(image, self._sized)
+
+    def _evened(
+        self, op: Equalize | Clahe, image: NDArray[np.uint8], out: NDArray[np.uint8] | None
+    ) -> NDArray[np.uint8]:
+        """Even out the luma; `out` as in `_resized`."""
+        if isinstance(op, Equalize) or image.ndim == 3:
+            return evened(op, image)
+        if out is not None:
+            return kernels.clahe(image, op.clip_limit, op.tiles, out, flip=True)
+        if self._even is None or self._even.shape != image.shape:
+            self._even = np.empty(image.shape, np.uint8)
+        return kernels.clahe(image, op.clip_limit, op.tiles, self._even)
 
 
 def normalized(last: Normalize | Standardize, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -216,21 +267,16 @@ def _check(pixels: NDArray[np.uint8]) -> None:
         raise ConfigError(f"image of shape {list(pixels.shape)} holds no pixel")
 
 
-def evened(
-    op: Equalize | Clahe, image: NDArray[np.uint8], exact: bool = False
-) -> NDArray[np.uint8]:
+def evened(op: Equalize | Clahe, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Run one of the operations that even out the luma alone; training does between two others.
 
     Args:
         op: the operation.
         image: (H, W, 3) RGB or (H, W) grey, uint8.
-        exact: whether every processor is to give the same bits; see `rille.preprocess.exact`.
     """
     if isinstance(op, Equalize):
         return _on_luma(image, cv2.equalizeHist)
-    if exact:
-        return _on_luma(image, lambda luma: clahe(luma, op.clip_limit, op.tiles))
-    return _on_luma(image, cv2.createCLAHE(op.clip_limit, (op.tiles, op.tiles)).apply)
+    return _on_luma(image, lambda luma: kernels.clahe(luma, op.clip_limit, op.tiles))
 
 
 def _on_luma(image: NDArray[np.uint8], change: Any) -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from rille import kernels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,14 +18,9 @@ class Views:
     """One picture in other colours and sizes; each is made when it is first asked for, and kept.
 
     What `at` returns is overwritten after the next `show`. Threads may share it.
-
-    Args:
-        exact: whether every processor is to give the same bits, at some cost in time.
     """
 
-    def __init__(self, *, exact: bool = False) -> None:
-        # OpenCV has two bilinear samplings; the slower one is exact, also in halving.
-        self._halving = cv2.INTER_LINEAR_EXACT if exact else cv2.INTER_AREA
+    def __init__(self) -> None:
         self._pixels = np.zeros((0, 0), np.uint8)
         self._kept: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._made: set[tuple[int, int]] = set()
@@ -59,12 +56,7 @@ class Views:
             if halvings == 0:
                 made = coloured(self._pixels, channels, kept)
             else:
-                larger = self.at(channels, halvings - 1)
-                size = (larger.shape[1] // 2, larger.shape[0] // 2)
-                if kept is None or kept.shape[1::-1] != size:
-                    kept = np.empty((size[1], size[0], *larger.shape[2:]), np.uint8)
-                cv2.resize(larger, size, dst=kept, interpolation=self._halving)
-                made = kept
+                made = kernels.halve(self.at(channels, halvings - 1), kept)
             if made is not self._pixels:
                 self._kept[which] = made
                 self._made.add(which)
@@ -84,5 +76,6 @@ def coloured(
     grey = pixels.ndim == 2
     if grey == (channels == 1):
         return pixels
-    code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_RGB2GRAY
-    return cv2.cvtColor(pixels, code, dst=out)  # type: ignore[return-value]  # stubs lose the dtype
+    if not grey:
+        return kernels.gray(pixels, out)
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB, dst=out)  # type: ignore[return-value]  # stubs lose the dtype

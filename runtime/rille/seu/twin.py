@@ -139,7 +139,7 @@ def _dequantise(tensor: Any, graph: Any) -> None:
 def _golden(bundle: Bundle, form: Variant, model: bytes) -> dict[str, bytes]:
     """Return what the float network says of the golden images."""
     engine = open_backend(model, form, threads=1)
-    prepare = Preprocessor(bundle.manifest.ops, form.input, exact=False)
+    prepare = Preprocessor(bundle.manifest.ops, form.input)
     said: dict[str, list[NDArray[Any]]] = {role: [] for role in form.outputs}
     for name in bundle.manifest.golden_images:
         for role, values in engine.infer(

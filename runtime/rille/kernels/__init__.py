@@ -1,0 +1,23 @@
+"""What every frame goes through, compiled: the same bits on every processor, and fast.
+
+The sources lie beside this file, in C without any library. `make kernels` compiles them for each
+kind of processor; see `release/kernels.py`. Functions here check what they are given, as a kernel
+cannot, and may be called by several threads at once.
+"""
+
+from rille.kernels.masks import RegionFinder, Sums, counts, largest
+from rille.kernels.picture import Look, look
+from rille.kernels.pixels import clahe, gray, halve, resize
+
+__all__ = [
+    "Look",
+    "RegionFinder",
+    "Sums",
+    "clahe",
+    "counts",
+    "gray",
+    "halve",
+    "largest",
+    "look",
+    "resize",
+]

@@ -1,0 +1,284 @@
+"""The compiled kernels against OpenCV and NumPy, to the bit, and each library against the other."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rille import kernels
+from rille.errors import BackendUnavailableError
+from rille.kernels import library
+
+from .plain_clahe import clahe as plain_clahe
+
+X86 = platform.machine() == "x86_64"
+KINDS = ["x86_64", library.kind_here()] if X86 else [library.kind_here()]
+SIZES = [(480, 640), (47, 53), (4, 6), (100, 1000), (2, 2), (1, 1), (1, 9), (9, 1), (241, 322)]
+
+
+@pytest.fixture(autouse=True, params=sorted(set(KINDS)))
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Each library that this machine can run."""
+    chosen = library.load(request.param)
+    for module in (kernels.pixels, kernels.masks, kernels.picture):
+        monkeypatch.setattr(module, "load", lambda: chosen)
+    yield request.param
+
+
+def picture(seed: int, *shape: int) -> NDArray[np.uint8]:
+    """Noise that is not the same everywhere, with parts that are black and white."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.integers(0, 256, shape, np.uint8), (0, 0), 2).astype(np.float64)
+    noise = (noise - noise.mean()) * 7 + 120 + rng.normal(0, 3, noise.shape)
+    return np.asarray(np.clip(noise, 0, 255), np.uint8).reshape(shape)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_grey_is_opencvs(size: tuple[int, int]) -> None:
+    pixels = picture(1, *size, 3)
+    np.testing.assert_array_equal(kernels.gray(pixels), cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+
+
+def test_grey_of_every_colour_is_opencvs() -> None:
+    steps = np.arange(0, 256, 5, dtype=np.uint8)
+    every = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(52, -1, 3)
+    np.testing.assert_array_equal(kernels.gray(every), cv2.cvtColor(every, cv2.COLOR_RGB2GRAY))
+
+
+@pytest.mark.parametrize("shape", [s for s in SIZES if min(s) > 1])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_half_size_is_opencvs(shape: tuple[int, int], channels: int) -> None:
+    pixels = picture(2, *shape, *((3,) if channels == 3 else ()))
+    half = (shape[1] // 2, shape[0] // 2)
+    expected = cv2.resize(pixels, half, interpolation=cv2.INTER_LINEAR_EXACT)
+    np.testing.assert_array_equal(kernels.halve(pixels), expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 90)] * 2),
+    made=st.tuples(*[st.integers(1, 90)] * 2),
+    channels=st.sampled_from([1, 3]),
+    flip=st.booleans(),
+)
+def test_resizing_is_opencvs(
+    size: tuple[int, int], made: tuple[int, int], channels: int, flip: bool
+) -> None:
+    deep = (3,) if channels == 3 else ()
+    pixels = picture(3, *size, *deep)
+    around = np.full((made[0] + 2, made[1] + 2, *deep), 77, np.uint8)
+    inner = around[1:-1, 1:-1]
+    assert kernels.resize(pixels, inner, flip=flip) is inner
+    expected = cv2.resize(pixels, made[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
+    turned = np.asarray(expected, np.uint8).reshape(inner.shape) ^ np.uint8(128 * flip)
+    np.testing.assert_array_equal(inner, turned)
+    around[1:-1, 1:-1] = 77
+    assert (around == 77).all()  # nothing was written beside it
+
+
+@pytest.mark.parametrize("made", [(224, 224), (416, 416), (256, 256), (33, 700)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resizing_frames_is_opencvs(made: tuple[int, int], channels: int) -> None:
+    pixels = picture(4, 480, 640, *((3,) if channels == 3 else ()))
+    out = np.empty((*made, *pixels.shape[2:]), np.uint8)
+    expected = cv2.resize(pixels, made[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
+    np.testing.assert_array_equal(kernels.resize(pixels, out), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 70)] * 2),
+    tiles=st.integers(1, 9),
+    clip_limit=st.sampled_from([0.01, 0.5, 2.0, 40.0, 1000.0]),
+    flip=st.booleans(),
+)
+def test_clahe_is_opencvs(size: tuple[int, int], tiles: int, clip_limit: float, flip: bool) -> None:
+    image = picture(5, *size)
+    around = np.full((size[0] + 2, size[1] + 2), 77, np.uint8)
+    inner = around[1:-1, 1:-1]
+    assert kernels.clahe(image, clip_limit, tiles, inner, flip=flip) is inner
+    expected = plain_clahe(image, clip_limit, tiles)
+    np.testing.assert_array_equal(inner, expected ^ np.uint8(128 * flip))
+    if X86:  # elsewhere OpenCV's own is compiled to round otherwise
+        opencvs = cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(image)
+        np.testing.assert_array_equal(expected, opencvs)
+    around[1:-1, 1:-1] = 77
+    assert (around == 77).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 5, 6, 7, 256])
+def test_the_largest_is_argmax(dtype: str, channels: int) -> None:
+    rng = np.random.default_rng(6)
+    raw = rng.integers(-9, 9, (31, 17, channels)).astype(dtype)  # few numbers: ties
+    np.testing.assert_array_equal(kernels.largest(raw), raw.argmax(axis=2))
+
+
+def test_counts_are_numpys() -> None:
+    mask = np.random.default_rng(7).integers(0, 7, (33, 41)).astype(np.uint8)
+    np.testing.assert_array_equal(kernels.counts(mask), np.bincount(mask.ravel(), minlength=256))
+
+
+def by_hand(
+    mask: NDArray[np.uint8], values: list[int], shares: NDArray[np.float64]
+) -> list[tuple[Any, ...]]:
+    """Regions of OpenCV's connected components, and sums of NumPy's."""
+    found = []
+    for value in values:
+        number, labels = cv2.connectedComponents((mask == value).view(np.uint8), connectivity=8)
+        for k in range(1, number):
+            y, x = np.nonzero(labels == k)
+            first = int(y[0]) * mask.shape[1] + int(x[0])
+            moments = [len(x), x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()]
+            found.append((first, value, float(shares[y, x].sum()), [int(m) for m in moments]))
+    return sorted(found)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 40)] * 2),
+    seed=st.integers(0, 2**31),
+    smooth=st.sampled_from([0.1, 1.0, 3.0]),
+)
+def test_regions_are_opencvs(size: tuple[int, int], seed: int, smooth: float) -> None:
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.random(size).astype(np.float32), (0, 0), smooth).reshape(size)
+    spread = (noise - noise.min()) / max(float(np.ptp(noise)), 1e-9)
+    mask = (spread * 3.99).astype(np.uint8)
+    shares = rng.random(size)
+    found = kernels.RegionFinder(size, [1, 3])(mask, shares)
+    expected = by_hand(mask, [1, 3], shares)
+    assert found.value.tolist() == [row[1] for row in expected]
+    assert found.moments.tolist() == [row[3] for row in expected]
+    np.testing.assert_allclose(found.share, [row[2] for row in expected], rtol=1e-12)
+
+
+def test_a_spiral_is_one_region_and_a_board_as_well() -> None:
+    board = np.indices((40, 40)).sum(axis=0).astype(np.uint8) % 2
+    comb = np.zeros((41, 60), np.uint8)
+    comb[:, ::2], comb[-1] = 1, 1
+    for mask in (board, board[::-1].copy(), comb, comb[::-1].copy()):
+        sums = kernels.RegionFinder(mask.shape, [1])(mask, np.ones(mask.shape))
+        assert sums.value.tolist() == [1]
+        assert sums.moments[0, 0] == sums.share[0] == mask.sum()
+
+
+def test_shares_are_those_of_the_table() -> None:
+    rng = np.random.default_rng(8)
+    raw = rng.integers(-128, 128, (19, 23, 6)).astype(np.int8)
+    mask, table = kernels.largest(raw), rng.random(256)
+    finder = kernels.RegionFinder((19, 23), [2, 5])
+    powers = table[raw.view(np.uint8)]
+    said = np.take_along_axis(powers, mask[:, :, None].astype(np.intp), axis=2)[:, :, 0]
+    wanted = (mask == 2) | (mask == 5)
+    found = finder.shares(raw, mask, table)
+    np.testing.assert_allclose(found[wanted], (said / powers.sum(axis=2))[wanted], rtol=1e-12)
+    np.testing.assert_array_equal(finder.cells(mask), np.flatnonzero(wanted))
+    one = finder.shares(raw[:, :, :1], mask, table)
+    np.testing.assert_array_equal(one[wanted], powers[:, :, 0][wanted])
+
+
+@pytest.mark.parametrize("size", [(240, 320), (1, 1), (1, 9), (9, 1), (2, 2), (3, 9001), (47, 53)])
+def test_a_look_sums_up(size: tuple[int, int]) -> None:
+    plane = picture(9, *size)
+    found = kernels.look(plane, 250)
+    bend = cv2.Laplacian(plane, cv2.CV_16S, ksize=1).astype(np.float64)
+    assert found.mean == pytest.approx(plane.mean(), rel=1e-12)
+    assert found.deviation == pytest.approx(plane.std(), rel=1e-9)
+    assert found.bright == np.count_nonzero(plane >= 250)
+    assert found.detail == pytest.approx(bend.std(), rel=1e-9)
+
+
+def test_any_changed_pixel_changes_the_digest() -> None:
+    plane = picture(10, 23, 37)
+    digests = {kernels.look(plane, 250).digest}
+    for at in range(plane.size):
+        other = plane.copy()
+        other.flat[at] ^= 1
+        digests.add(kernels.look(other, 250).digest)
+    assert len(digests) == plane.size + 1
+
+
+def test_the_brightest_and_roughest_pictures_do_not_overflow() -> None:
+    board = (np.indices((400, 9000)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    found = kernels.look(board, 250)
+    assert found.mean == found.deviation == 127.5 and found.detail == 1020.0
+    white = np.full((400, 9000), 255, np.uint8)
+    assert kernels.look(white, 250)[:4] == (255.0, 0.0, white.size, 0.0)
+    out = np.empty((77, 83), np.uint8)
+    assert (kernels.resize(white, out) == 255).all()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: kernels.gray(np.zeros((4, 4), np.uint8)),
+        lambda: kernels.gray(np.zeros((4, 4, 3), np.int8)),
+        lambda: kernels.halve(np.zeros((4, 4, 2), np.uint8)),
+        lambda: kernels.halve(np.zeros((0, 4), np.uint8)),
+        lambda: kernels.halve(np.zeros((1, 4), np.uint8)),
+        lambda: kernels.resize(np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)),
+        lambda: kernels.resize(np.zeros((4, 4), np.uint8), np.zeros((4, 8), np.uint8)[:, ::2]),
+        lambda: kernels.resize(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.int8)),
+        lambda: kernels.resize(np.zeros((4, 4), np.uint8), np.zeros((0, 4), np.uint8)),
+        lambda: kernels.clahe(np.zeros((4, 4), np.uint8), 2.0, 2, np.zeros((4, 5), np.uint8)),
+        lambda: kernels.clahe(np.zeros((4, 4, 3), np.uint8), 2.0, 2),
+        lambda: kernels.largest(np.zeros((4, 4, 257), np.int8)),
+        lambda: kernels.counts(np.zeros((4, 4), np.int8)),
+        lambda: kernels.look(np.zeros((0, 4), np.uint8), 250),
+        lambda: kernels.RegionFinder((4, 4), [1])(np.zeros((4, 5), np.uint8), np.zeros((4, 4))),
+        lambda: kernels.RegionFinder((2, 2), [3]).shares(
+            np.zeros((2, 2, 2), np.int8), np.full((2, 2), 3, np.uint8), np.zeros(256)
+        ),
+    ],
+)
+def test_what_a_kernel_cannot_take_is_refused(call: Any) -> None:
+    with pytest.raises(ValueError, match=r"^(no |an image of |out is |257 |the mask)"):
+        call()
+
+
+def test_memory_that_cannot_be_written_is_refused() -> None:
+    fixed = np.zeros((4, 4), np.uint8)
+    fixed.flags.writeable = False
+    with pytest.raises(ValueError, match="cannot be written"):
+        kernels.resize(np.zeros((4, 4), np.uint8), fixed)
+
+
+def test_the_library_for_a_processor(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("processor : 0\nflags : fpu sse sse2 ssse3\n")
+    new.write_text("flags\t\t: fpu avx2 bmi1 bmi2 f16c fma abm movbe\n")
+    assert library.kind_here("x86_64", old) == "x86_64"
+    assert library.kind_here("AMD64", new) == "x86_64_v3"
+    assert library.kind_here("x86_64", tmp_path / "none") == "x86_64"
+    assert library.kind_here("aarch64", old) == "aarch64"
+    with pytest.raises(BackendUnavailableError, match=r"'riscv64'.*make kernels"):
+        library.kind_here("riscv64")
+
+
+def test_a_library_that_is_missing_or_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BackendUnavailableError, match=r"kernels-none\.so: cannot be loaded"):
+        library.load("none")
+    monkeypatch.setitem(library._CALLS, "rille_other", ([], None))
+    library.load.cache_clear()
+    with pytest.raises(BackendUnavailableError, match=r"cannot be loaded.*rille_other"):
+        library.load(library.kind_here())
+    library.load.cache_clear()
+
+
+def test_libraries_ask_for_nothing_but_the_c_library() -> None:
+    """A library that a vehicle's system lacks would be noticed there only."""
+    for path in Path(library.__file__).parent.glob("*.so"):
+        content = path.read_bytes()
+        assert content[:4] == b"\x7fELF" and content.count(b".so.") <= 2, path.name
+    assert ctypes.sizeof(ctypes.c_void_p) == 8
