@@ -1,6 +1,6 @@
 """Holds the answers of two machines together: `python differences.py EXPECTED.npz FOUND.npz`.
 
-Exit code 0: every output number is the same; 1: some are not, or some are missing.
+Exit code 0: every number that networks are shown and give is the same; 1: some are not, or missing.
 """
 
 from __future__ import annotations
@@ -21,34 +21,25 @@ def differences(expected: Answers, found: Answers) -> tuple[list[str], bool]:
 
     Args:
         expected: as `answers.answers` returns.
-        found: the same from elsewhere, of the same input tensors.
+        found: the same from elsewhere.
 
     Returns:
-        A line for each network, and whether all outputs are the same to the bit. Input tensors, and
-        what comes of a machine's own, are counted but not judged: OpenCV's quick paths round in
-        another way on another processor, which is why exact mode has its own.
+        A line for each network, and whether all numbers are the same to the bit.
     """
-    whole = {name.replace("/own/", "/"): found[name] for name in found if "/own/" in name}
-    given = {name: found[name] for name in found if "/own/" not in name}
-    lines, same = [], expected.keys() == given.keys() and bool(expected)
-    if expected.keys() != given.keys():
-        missing = sorted(expected.keys() ^ given.keys())
+    lines, same = [], expected.keys() == found.keys() and bool(expected)
+    if expected.keys() != found.keys():
+        missing = sorted(expected.keys() ^ found.keys())
         lines.append(f"only on one side: {', '.join(missing[:5])} ({len(missing)} in all)")
     for network in sorted({name.split("/")[0] for name in expected}):
-        mine = [n for n in expected if n.startswith(f"{network}/") and n in given]
-        outputs = [n for n in mine if not n.endswith("/input")]
-        inputs = [n for n in mine if n.endswith("/input")]
-        wrong, numbers, steps = _count(expected, given, outputs)
-        apart, of, input_steps = _count(expected, given, inputs)
-        led, of_led, led_steps = _count(expected, given | whole, outputs)
-        same &= wrong == 0 and numbers > 0
-        lines.append(
-            f"{network}: {len(inputs)} frames, {numbers} output numbers, {wrong} mismatches"
-            f"{f' up to {steps} steps' if wrong else ''}; "
-            f"preprocessed: {apart} of {of} numbers differ"
-            f"{f', by up to {input_steps} steps, and then' if apart else ''}"
-            f"{f' {led} of {of_led} output numbers, by up to {led_steps}' if apart else ''}"
-        )
+        both = [n for n in expected if n.startswith(f"{network}/") and n in found]
+        told = []
+        for what, shown in (("input", True), ("output", False)):
+            names = [n for n in both if n.endswith("/input") == shown]
+            wrong, numbers, steps = _count(expected, found, names)
+            same &= wrong == 0 and numbers > 0
+            far = f" up to {steps} steps" if wrong else ""
+            told.append(f"{numbers} {what} numbers, {wrong} mismatches{far}")
+        lines.append(f"{network}: {'; '.join(told)}")
     return lines, bool(same)
 
 
