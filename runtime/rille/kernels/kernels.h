@@ -7,13 +7,14 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SSSE3__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
 
 typedef uint8_t u8;
+typedef int16_t i16;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;

@@ -50,96 +50,101 @@ API void rille_halve(const u8 *src, i64 h, i64 w, i64 c, u8 *out) {
   }
 }
 
-/* Mix neighbours in a row that was mixed from two: t holds 256 times the pixels. at and share say,
-   for each column that comes out, the first of the two neighbours and 256 times the other's part. */
-static void across_1(const u16 *restrict t, const i32 *restrict at, const u16 *restrict share, i64 n, u8 flip,
-                     u8 *restrict out) {
+/* Mix neighbours in a row: at says, for each of n columns that come out, the first of the two, and
+   parts 2048 times the part of each. What is written is 128 times the pixels. */
+static void across_1(const u8 *restrict row, i64 w, const i32 *restrict at, const i16 *restrict parts, i64 n,
+                     i16 *restrict out) {
   i64 x = 0;
-#if defined(__SSSE3__)
-  /* Products are signed there: 32768 is taken off before and its part put back after. */
-  const __m128i bias = _mm_set1_epi16(-32768), back = _mm_set1_epi32(32768 * 256 + 32768);
-  const __m128i full = _mm_set1_epi16(256), turn = _mm_set1_epi8((char)flip);
-  for (; x + 8 <= n; x += 8) {
-    u32 both[8];
-    for (int k = 0; k < 8; k++) memcpy(both + k, t + at[x + k], 4);
-    __m128i m = _mm_loadu_si128((const __m128i *)(share + x)), l = _mm_sub_epi16(full, m);
-    __m128i v = _mm_xor_si128(_mm_loadu_si128((const __m128i *)both), bias);
-    __m128i u = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(both + 4)), bias);
-    v = _mm_srli_epi32(_mm_add_epi32(_mm_madd_epi16(v, _mm_unpacklo_epi16(l, m)), back), 16);
-    u = _mm_srli_epi32(_mm_add_epi32(_mm_madd_epi16(u, _mm_unpackhi_epi16(l, m)), back), 16);
-    v = _mm_packs_epi32(v, u);
-    _mm_storel_epi64((__m128i *)(out + x), _mm_xor_si128(_mm_packus_epi16(v, v), turn));
+#if defined(__SSE2__)
+  const __m128i zero = _mm_setzero_si128();
+  for (; x + 8 <= n && at[x + 7] + 2 <= w; x += 8) {
+    u16 both[8];
+    for (int k = 0; k < 8; k++) memcpy(both + k, row + at[x + k], 2);
+    __m128i v = _mm_loadu_si128((const __m128i *)both);
+    const __m128i *p = (const __m128i *)(parts + 2 * x);
+    __m128i lower = _mm_madd_epi16(_mm_unpacklo_epi8(v, zero), _mm_loadu_si128(p));
+    __m128i upper = _mm_madd_epi16(_mm_unpackhi_epi8(v, zero), _mm_loadu_si128(p + 1));
+    v = _mm_packs_epi32(_mm_srai_epi32(lower, 4), _mm_srai_epi32(upper, 4));
+    _mm_storeu_si128((__m128i *)(out + x), v);
   }
 #elif defined(__ARM_NEON)
-  for (; x + 8 <= n; x += 8) {
-    u16 pairs[16];
-    for (int k = 0; k < 8; k++) memcpy(pairs + 2 * k, t + at[x + k], 4);
-    uint16x8x2_t v = vld2q_u16(pairs);
-    uint16x8_t m = vld1q_u16(share + x), l = vsubq_u16(vdupq_n_u16(256), m);
-    uint32x4_t p = vmlal_u16(vmull_u16(vget_low_u16(v.val[0]), vget_low_u16(l)), vget_low_u16(v.val[1]), vget_low_u16(m));
-    uint32x4_t q = vmlal_high_u16(vmull_high_u16(v.val[0], l), v.val[1], m);
-    uint8x8_t r = vmovn_u16(vcombine_u16(vrshrn_n_u32(p, 16), vrshrn_n_u32(q, 16)));
-    vst1_u8(out + x, veor_u8(r, vdup_n_u8(flip)));
+  for (; x + 8 <= n && at[x + 7] + 2 <= w; x += 8) {
+    u8 both[16];
+    for (int k = 0; k < 8; k++) memcpy(both + 2 * k, row + at[x + k], 2);
+    uint8x8x2_t v = vld2_u8(both);
+    int16x8x2_t p = vld2q_s16(parts + 2 * x);
+    int16x8_t a = vreinterpretq_s16_u16(vmovl_u8(v.val[0])), b = vreinterpretq_s16_u16(vmovl_u8(v.val[1]));
+    int32x4_t lower = vmlal_s16(vmull_s16(vget_low_s16(a), vget_low_s16(p.val[0])), vget_low_s16(b), vget_low_s16(p.val[1]));
+    int32x4_t upper = vmlal_high_s16(vmull_high_s16(a, p.val[0]), b, p.val[1]);
+    vst1q_s16(out + x, vcombine_s16(vshrn_n_s32(lower, 4), vshrn_n_s32(upper, 4)));
   }
 #endif
   for (; x < n; x++) {
-    const u16 *p = t + at[x];
-    out[x] = (u8)((p[0] * (256u - share[x]) + p[1] * (u32)share[x] + 32768u) >> 16) ^ flip;
+    const u8 *p = row + at[x];
+    const i32 second = parts[2 * x + 1] ? p[1] * parts[2 * x + 1] : 0;
+    out[x] = (i16)((p[0] * parts[2 * x] + second) >> 4);
   }
 }
 
-static void across_3(const u16 *restrict t, const i32 *restrict at, const u16 *restrict share, i64 n, u8 flip,
-                     u8 *restrict out) {
+/* The same for three channels; up to one number more than 3 * n is written. */
+static void across_3(const u8 *restrict row, i64 w, const i32 *restrict at, const i16 *restrict parts, i64 n,
+                     i16 *restrict out) {
   i64 x = 0;
+  (void)w; /* what reads further than it needs asks where a row ends */
 #if defined(__SSSE3__)
-  const __m128i pairs = _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1);
-  const __m128i third = _mm_setr_epi8(2, 6, 10, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-  const __m128i bias = _mm_set1_epi16(-32768), back = _mm_set1_epi32(32768 * 256 + 32768);
-  const u32 turn = flip * 0x01010101u;
-  for (; x + 1 < n; x++) { /* writes 4 bytes, of which 3 count */
-    __m128i v = _mm_loadu_si128((const __m128i *)(t + 3 * at[x]));
-    u32 parts = (256u - share[x]) | (u32)share[x] << 16;
-    v = _mm_madd_epi16(_mm_xor_si128(_mm_shuffle_epi8(v, pairs), bias), _mm_set1_epi32((int)parts));
-    v = _mm_shuffle_epi8(_mm_add_epi32(v, back), third);
-    u32 pixel = (u32)_mm_cvtsi128_si32(v) ^ turn;
-    memcpy(out + 3 * x, &pixel, 4);
+  const __m128i pairs = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+  for (; x < n && at[x] + 3 <= w; x++) { /* reads 8 bytes, of which 6 count */
+    i32 part;
+    memcpy(&part, parts + 2 * x, 4);
+    __m128i v = _mm_shuffle_epi8(_mm_loadl_epi64((const __m128i *)(row + 3 * at[x])), pairs);
+    v = _mm_srai_epi32(_mm_madd_epi16(v, _mm_set1_epi32(part)), 4);
+    _mm_storel_epi64((__m128i *)(out + 3 * x), _mm_packs_epi32(v, v));
   }
 #elif defined(__ARM_NEON)
-  for (; x + 1 < n; x++) {
-    uint16x8_t v = vld1q_u16(t + 3 * at[x]);
-    uint32x4_t sum = vmull_n_u16(vget_low_u16(v), (u16)(256 - share[x]));
-    sum = vmlal_n_u16(sum, vget_low_u16(vextq_u16(v, v, 3)), share[x]);
-    uint16x4_t whole = vrshrn_n_u32(sum, 16);
-    uint8x8_t r = veor_u8(vmovn_u16(vcombine_u16(whole, whole)), vdup_n_u8(flip));
-    vst1_lane_u32((u32 *)(void *)(out + 3 * x), vreinterpret_u32_u8(r), 0);
+  for (; x < n && at[x] + 3 <= w; x++) {
+    int16x8_t v = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(row + 3 * at[x])));
+    int32x4_t sum = vmull_n_s16(vget_low_s16(v), parts[2 * x]);
+    sum = vmlal_n_s16(sum, vget_low_s16(vextq_s16(v, v, 3)), parts[2 * x + 1]);
+    vst1_s16(out + 3 * x, vshrn_n_s32(sum, 4));
   }
 #endif
   for (; x < n; x++)
     for (int c = 0; c < 3; c++) {
-      const u16 *p = t + 3 * at[x] + c;
-      out[3 * x + c] = (u8)((p[0] * (256u - share[x]) + p[3] * (u32)share[x] + 32768u) >> 16) ^ flip;
+      const u8 *p = row + 3 * at[x] + c;
+      const i32 second = parts[2 * x + 1] ? p[3] * parts[2 * x + 1] : 0;
+      out[3 * x + c] = (i16)((p[0] * parts[2 * x] + second) >> 4);
     }
 }
 
-/* Bilinear sampling with weights in 1/256 and one rounding, as OpenCV's INTER_LINEAR_EXACT.
+/* Bilinear sampling, in the steps of OpenCV's INTER_LINEAR for 8 bits.
 
    w, c: columns and channels (1 or 3) of src, whose rows follow one another.
-   rows, row_share, columns, column_share: for each of h_out and w_out the first of its two
-       neighbours, and 256 times the other's part; where that is 0 the other need not exist.
+   rows, row_parts: for each of h_out rows its two neighbours, and 2048 times the part of each.
+   columns: for each of w_out the first of its two neighbours; column_parts as row_parts. A second
+       neighbour whose part is 0 need not exist.
    flip: is or-ed exclusively into each byte that comes out; 128 makes it int8 about 128.
-   stride: bytes from row to row of out. scratch: w * c + 16 numbers. */
-API void rille_resize(const u8 *src, i64 w, i64 c, const i32 *rows, const u16 *row_share, i64 h_out,
-                      const i32 *columns, const u16 *column_share, i64 w_out, u8 flip, i64 stride, u8 *out,
-                      u16 *restrict scratch) {
-  memset(scratch + w * c, 0, 16 * sizeof *scratch);
+   stride: bytes from row to row of out. scratch: 2 * (w_out * c + 8) numbers. */
+API void rille_resize(const u8 *src, i64 w, i64 c, const i32 *rows, const i16 *row_parts, i64 h_out,
+                      const i32 *columns, const i16 *column_parts, i64 w_out, u8 flip, i64 stride, u8 *out,
+                      i16 *scratch) {
+  const i64 n = w_out * c;
+  i16 *mixed[2] = {scratch, scratch + n + 8};
+  i32 held[2] = {-1, -1};
   for (i64 y = 0; y < h_out; y++, out += stride) {
-    const u8 *restrict a = src + rows[y] * w * c;
-    const u8 *restrict b = row_share[y] ? a + w * c : a;
-    const u16 m = row_share[y], l = (u16)(256 - m);
-    for (i64 x = 0; x < w * c; x++) scratch[x] = (u16)(a[x] * l + b[x] * m);
-    if (c == 1)
-      across_1(scratch, columns, column_share, w_out, flip, out);
-    else
-      across_3(scratch, columns, column_share, w_out, flip, out);
+    for (int k = 0; k < 2; k++) {
+      const i32 row = rows[2 * y + k];
+      if (k == 0 && held[1] == row) { /* the second row before is the first one now */
+        i16 *other = mixed[0];
+        mixed[0] = mixed[1], mixed[1] = other;
+        held[1] = held[0], held[0] = row;
+      }
+      if (held[k] == row) continue;
+      (c == 1 ? across_1 : across_3)(src + row * w * c, w, columns, column_parts, w_out, mixed[k]);
+      held[k] = row;
+    }
+    const i16 *restrict upper = mixed[0], *restrict lower = mixed[1];
+    const i32 up = row_parts[2 * y], down = row_parts[2 * y + 1];
+    for (i64 x = 0; x < n; x++)
+      out[x] = (u8)(((upper[x] * up >> 16) + (lower[x] * down >> 16) + 2) >> 2) ^ flip;
   }
 }

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLIP = 128
-_SPARE = 16
-"""Numbers that kernels read beyond the end of a row."""
+_SPARE = 8
+"""Numbers beyond the end of a row that a kernel may write to."""
 
 
 def gray(pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -57,7 +57,9 @@ def halve(pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> ND
 def resize(
     pixels: NDArray[np.uint8], out: NDArray[np.uint8], *, flip: bool = False
 ) -> NDArray[np.uint8]:
-    """Stretch an image by bilinear sampling, with the bits of OpenCV's INTER_LINEAR_EXACT.
+    """Stretch an image by bilinear sampling, as `cv2.resize` does on x86-64.
+
+    OpenCV's own gives other bits on ARM.
 
     Args:
         pixels: (H, W, 3) or (H, W).
@@ -70,13 +72,13 @@ def resize(
     channels = _channels(pixels)
     pixels = _whole(pixels, channels)
     stride = _stride(out, channels)
-    rows, row_share = _taps(pixels.shape[0], out.shape[0])
-    columns, column_share = _taps(pixels.shape[1], out.shape[1])
-    scratch = np.empty(pixels.shape[1] * channels + _SPARE, np.uint16)
+    rows, row_parts = _rows(pixels.shape[0], out.shape[0])
+    columns, column_parts = _columns(pixels.shape[1], out.shape[1])
+    scratch = np.empty(2 * (out.shape[1] * channels + _SPARE), np.int16)
     load().rille_resize(
         *(address(pixels), pixels.shape[1], channels),
-        *(address(rows), address(row_share), out.shape[0]),
-        *(address(columns), address(column_share), out.shape[1]),
+        *(address(rows), address(row_parts), out.shape[0]),
+        *(address(columns), address(column_parts), out.shape[1]),
         *(_FLIP * flip, stride, address(out), address(scratch)),
     )
     return out
@@ -158,17 +160,34 @@ def _stride(out: NDArray[np.uint8], channels: int) -> int:
     return out.strides[0]
 
 
-@functools.lru_cache(maxsize=64)
-def _taps(source: int, made: int) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
-    """Return, for each of `made` samples, its first neighbour and 256 times the second's share."""
-    place = (np.arange(made) + 0.5) * (1.0 / (made / source)) - 0.5
+def _places(source: int, made: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the first neighbour of each of `made` samples, and how far from it they lie."""
+    place = ((np.arange(made) + 0.5) * (1.0 / (made / source)) - 0.5).astype(np.float32)
     first = np.floor(place)
-    share = np.rint((place - first) * 256)
-    # Beyond the outermost samples there is nothing to mix with.
-    share[first < 0] = 0
-    share[first >= source - 1] = 256 if source > 1 else 0
-    first = np.clip(first, 0, max(source - 2, 0))
-    return first.astype(np.int32), share.astype(np.uint16)
+    return first, place - first
+
+
+def _parts(far: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return 2048 times the part of each of two neighbours, rounded by itself."""
+    return np.rint(np.stack([np.float32(1) - far, far], axis=1) * np.float32(2048)).astype(np.int16)
+
+
+@functools.lru_cache(maxsize=64)
+def _rows(source: int, made: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+    """Return, for each of `made` rows, its two neighbours among `source` and their parts."""
+    first, far = _places(source, made)
+    both = np.stack([first, first + 1], axis=1)
+    return np.clip(both, 0, source - 1).astype(np.int32), _parts(far)
+
+
+@functools.lru_cache(maxsize=64)
+def _columns(source: int, made: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+    """Return, for each of `made` columns, its first neighbour among `source`, and both parts."""
+    first, far = _places(source, made)
+    # Beyond the outermost there is nothing to mix with.
+    far[first < 0] = 0
+    far[first >= source - 1] = 1 if source > 1 else 0
+    return np.clip(first, 0, max(source - 2, 0)).astype(np.int32), _parts(far)
 
 
 @functools.lru_cache(maxsize=64)
