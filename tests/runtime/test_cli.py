@@ -18,6 +18,7 @@ import pytest
 
 from rille.bundle import shipped_bundles
 from rille.config import read_config
+from rille.kernels import library
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "sim://moon?frames=4&size=160x120&realtime=0"
@@ -292,6 +293,18 @@ def test_the_doctor_says_no(
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "NO-GO"
     assert "spoilt" in said.err
+
+
+def test_the_doctor_names_a_processor_that_has_no_kernels(
+    rille: Rille, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    library.load.cache_clear()
+    assert rille("doctor", "--quick") == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "NO-GO" and "no kernels for the processor" in said.out
+    assert "'riscv64'" in said.err and "make kernels" in said.err
+    library.load.cache_clear()
 
 
 def test_a_verb_whose_extra_is_missing_names_it() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 import rille
 from rille.board import look_at_board, processor, resident_bytes, text_in, usable_cores
+from rille.kernels.library import kind_here
 from rille.registry import package_version
 from rille.strain import Strain, read_strain
 
@@ -30,7 +31,7 @@ class Machine:
         cores: those that this process may use.
         governor: how the processor's clock is chosen; several, with commas, where cores differ.
         power_mode: of a Jetson the number of its mode, of others the platform's profile.
-        versions: package -> version.
+        versions: package -> version; of rille's own kernels the kind.
     """
 
     board: str
@@ -64,6 +65,7 @@ def look_at_machine(root: Path = Path("/")) -> Machine:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "opencv": cv2.__version__,
+            "kernels": kind_here(),
             **{name: found for name, found in engines.items() if found != "not installed"},
         },
     )

@@ -24,6 +24,7 @@ from rille.cli.board_check import (
 )
 from rille.config import RunConfig
 from rille.errors import RilleError
+from rille.kernels import library
 from rille.latency import spent_ms
 from rille.network import Network
 from rille.plan import default_threads, fastest, measure_plans, remember
@@ -79,6 +80,7 @@ def _facts(board: Board, strain: Strain) -> list[tuple[str, str]]:
         ("python", platform.python_version()),
         ("numpy", np.__version__),
         ("opencv", f"{cv2.__version__}, video files {'yes' if _has_ffmpeg() else 'NO'}"),
+        ("kernels", _kernels()),
         ("litert", package_version("ai-edge-litert")),
         ("onnxruntime", package_version("onnxruntime")),
         ("tensorrt", _tensorrt()),
@@ -88,6 +90,15 @@ def _facts(board: Board, strain: Strain) -> list[tuple[str, str]]:
             f"{package_version('tflite-runtime')} (older interpreter; only used without litert)",
         ),
     ]
+
+
+def _kernels() -> str:
+    """Return which of rille's own kernels are used here, or why none can be."""
+    try:
+        library.load()
+        return f"compiled for {library.kind_here()}"
+    except RilleError as wrong:
+        return str(wrong).partition(";")[0]
 
 
 def _tensorrt() -> str:
@@ -116,6 +127,10 @@ def _has_ffmpeg() -> bool:
 def _check_python() -> list[str]:
     if package_version("ai-edge-litert") == "not installed":
         return ['ai-edge-litert is not installed: pip install "ai-edge-litert>=2.1"']
+    try:
+        library.load()
+    except RilleError as wrong:
+        return [str(wrong)]
     return []
 
 
