@@ -7,10 +7,11 @@ made again by anybody, and a test holds that they come out the same to the bit.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from release.tools import checked
 
 FOLDER = Path(__file__).parents[1] / "runtime" / "rille" / "kernels"
 TARGETS = {
@@ -43,19 +44,16 @@ def build(kind: str, out: Path) -> bytes:
 
     Returns:
         Its content.
+
+    Raises:
+        FailedError: it does not compile, or there is no compiler.
     """
     target, processor = TARGETS[kind]
     made = out / name_of(kind)
     flags = [flag.format(folder=FOLDER) for flag in _FLAGS]
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "ziglang", "cc", "-target", target, f"-mcpu={processor}"),
-            *flags,
-            *("-o", str(made), *sorted(path.name for path in FOLDER.glob("*.c"))),
-        ],
-        check=True,
-        cwd=FOLDER,
-    )
+    compiler = (sys.executable, "-m", "ziglang", "cc", "-target", target, f"-mcpu={processor}")
+    sources = sorted(path.name for path in FOLDER.glob("*.c"))
+    checked([*compiler, *flags, "-o", str(made), *sources], folder=FOLDER)
     return made.read_bytes()
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +167,43 @@ def test_the_compiled_kernels_are_those_of_the_sources(kind: str, tmp_path: Path
 
 def test_every_processor_has_its_kernels_and_there_are_no_others() -> None:
     assert {path.name for path in FOLDER.glob("*.so")} == {name_of(kind) for kind in TARGETS}
+
+
+@pytest.mark.slow
+def test_no_kernel_reads_or_writes_beyond_what_it_is_given(tmp_path: Path) -> None:
+    """Their tests once more, compiled to stop at the first such access, or at any overflow."""
+    watchers = [_library_of_gcc(f"lib{name}.so") for name in ("asan", "ubsan")]
+    for folder in ("runtime", "tests/runtime"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("bundles"))
+    for file in (
+        "pyproject.toml",
+        "tests/conftest.py",
+        "tests/requirements.py",
+        "tests/small_bundle.py",
+    ):
+        shutil.copy(ROOT / file, tmp_path / file)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.jpg"))
+    kernels = tmp_path / "runtime/rille/kernels"
+    flags = ["-O1", "-shared", "-fPIC", "-ffp-contract=off", "-fsanitize=address,undefined"]
+    flags += ["-fno-sanitize-recover=undefined"]
+    for kind, processor in (("x86_64", "x86-64"), ("x86_64_v3", "haswell")):
+        out = ["-o", name_of(kind), *sorted(path.name for path in kernels.glob("*.c"))]
+        checked(["gcc", f"-march={processor}", *flags, *out], folder=kernels)
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not c_library"]
+    watched = {"LD_PRELOAD": " ".join(watchers), "ASAN_OPTIONS": "detect_leaks=0"}
+    said = checked(
+        [sys.executable, *words, "tests/runtime/test_kernels.py"],
+        folder=tmp_path,
+        environment={**os.environ, **watched},
+    )
+    assert " passed" in said
+
+
+def _library_of_gcc(name: str) -> str:
+    """Return the path of a library of the compiler's; skip where there is none."""
+    if platform.machine() != "x86_64" or shutil.which("gcc") is None:
+        pytest.skip("no gcc for x86-64 here")
+    path = checked(["gcc", f"-print-file-name={name}"]).strip()
+    if not Path(path).is_absolute():
+        pytest.skip(f"gcc has no {name} here")
+    return path
