@@ -18,7 +18,16 @@ TESTS = tuple(
     f"tests/runtime/test_{name}.py"
     for name in (
         *("budget", "bundle", "bundle_signed", "bundle_schema", "config", "ellipse", "events"),
-        *("imports", "metrics", "pipeline", "postprocess", "preprocess", "quality", "recording"),
+        *(
+            "imports",
+            "kernels",
+            "metrics",
+            "pipeline",
+            "postprocess",
+            "preprocess",
+            "quality",
+            "recording",
+        ),
         *("replay", "ring", "sinks", "sources", "sources_streams", "tracking"),
     )
 )
