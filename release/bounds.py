@@ -18,17 +18,8 @@ TESTS = tuple(
     f"tests/runtime/test_{name}.py"
     for name in (
         *("budget", "bundle", "bundle_signed", "bundle_schema", "config", "ellipse", "events"),
-        *(
-            "imports",
-            "kernels",
-            "metrics",
-            "pipeline",
-            "postprocess",
-            "preprocess",
-            "quality",
-            "recording",
-        ),
-        *("replay", "ring", "sinks", "sources", "sources_streams", "tracking"),
+        *("imports", "kernels", "metrics", "pipeline", "postprocess", "preprocess", "quality"),
+        *("recording", "replay", "ring", "sinks", "sources", "sources_streams", "tracking"),
     )
 )
 """Those through which every direct dependency is used, and that take seconds."""
