@@ -9,7 +9,9 @@ import pytest
 
 from rille.bundle.manifest import Decision
 from rille.ellipse import Ellipse, draw_ellipses
-from rille.postprocess.blend import BLEND_FLOOR, Blend, Grid
+from rille.postprocess.blend import BLEND_FLOOR, Blend
+from rille.postprocess.centres import Boxes
+from rille.postprocess.grid import Grid
 from rille.tensor import TensorSpec
 
 FLOAT = TensorSpec(shape=(1, 64, 64, 1))
@@ -21,6 +23,15 @@ def blend(spec: TensorSpec, weight: float, threshold: float, grid: Grid = HERE) 
     return Blend(spec, Decision(mask_threshold=threshold, mask_from_features=weight), grid)
 
 
+def boxes(*features: tuple[Ellipse, float]) -> Boxes:
+    """Boxes around upright ellipses, each with its score."""
+    rows = []
+    for e, score in features:
+        halves = (e.semi_major, e.semi_minor) if e.angle_deg == 0 else (e.semi_minor, e.semi_major)
+        rows.append((e.x, e.y, 2 * halves[0], 2 * halves[1], score))
+    return Boxes(*np.array(rows, np.float64).reshape(-1, 5).T)
+
+
 def logits(seed: int = 0) -> Any:
     return np.random.default_rng(seed).normal(0, 2, (64, 64)).astype(np.float32)
 
@@ -30,18 +41,19 @@ def test_each_pixel_is_the_weighted_mean_of_both(spec: TensorSpec) -> None:
     """Against the formula, drawn by the exact filler; outlines may differ by a pixel."""
     raw = spec.quantize(logits())
     craters = [
-        ("crater", Ellipse(20, 22, 12, 8, 30.0), 0.9),
-        ("crater", Ellipse(30, 24, 10, 10, 0.0), 0.5),
-        ("crater", Ellipse(50, 50, 9, 5, 90.0), BLEND_FLOOR - 0.01),
+        (Ellipse(20, 22, 12, 8, 90.0), 0.9),
+        (Ellipse(30, 24, 10, 10, 0.0), 0.5),
+        (Ellipse(42, 40, 11, 6, 0.0), 0.7),
+        (Ellipse(50, 50, 9, 5, 90.0), BLEND_FLOOR - 0.01),
     ]
     field = np.zeros((64, 64))
-    for _, ellipse, score in sorted(craters[:2], key=lambda item: item[2]):
+    for ellipse, score in sorted(craters[:3], key=lambda item: item[1]):
         inside = np.zeros((64, 64), np.uint8)
         draw_ellipses(inside, [ellipse])
         field[inside > 0] = score
     p = 1 / (1 + np.exp(-spec.dequantize(raw).astype(np.float64)))
     expected = 0.4 * p + 0.6 * field > 0.35
-    mask = blend(spec, 0.6, 0.35)(raw, craters)
+    mask = blend(spec, 0.6, 0.35)(raw, boxes(*craters))
     assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 1}
     assert (mask != expected).mean() < 0.02
 
@@ -49,7 +61,7 @@ def test_each_pixel_is_the_weighted_mean_of_both(spec: TensorSpec) -> None:
 def test_without_features_only_the_logits_speak() -> None:
     raw = INT8.quantize(logits(1))
     p = 1 / (1 + np.exp(-INT8.dequantize(raw)))
-    mask = blend(INT8, 0.7, 0.2)(raw, [])
+    mask = blend(INT8, 0.7, 0.2)(raw, boxes())
     # Probabilities are held in 255ths of which the logits' share has 76.
     unsure = np.abs(0.3 * p - 0.2) < 1 / 255
     assert ((mask == (0.3 * p > 0.2)) | unsure).all()
@@ -61,16 +73,17 @@ def test_outlines_are_as_wide_as_the_exact_ones_on_every_grid() -> None:
     for grid, scale in ((HERE, 1.0), (Grid(2.0, 2.0), 2.0)):
         for radius in (6.0, 12.0, 24.0):
             circle = Ellipse(32 * scale, 31 * scale, radius * scale, radius * scale, 0.0)
-            mask = blend(FLOAT, 0.7, 0.3, grid)(nothing, [("crater", circle, 1.0)])
+            mask = blend(FLOAT, 0.7, 0.3, grid)(nothing, boxes((circle, 1.0)))
             assert mask.sum() == pytest.approx(np.pi * radius**2, rel=0.03 + 0.2 / radius)
 
 
 def test_features_beyond_the_edge_are_cut_and_the_sum_never_overflows() -> None:
     everything = np.full((64, 64), 50.0, np.float32)
-    big = [("crater", Ellipse(-5, 70, 40, 40, 0.0), 1.0)]
+    crater = Ellipse(-5, 70, 40, 40, 0.0)
+    big = boxes((crater, 1.0))
     assert blend(FLOAT, 0.5, 0.99)(everything, big).any()
     stored = INT8.quantize(everything)
     mask = blend(INT8, 0.5, 0.99)(stored, big)
     inside = np.zeros((64, 64), np.uint8)
-    draw_ellipses(inside, [big[0][1]])
+    draw_ellipses(inside, [crater])
     assert (mask == inside).mean() > 0.97

@@ -25,12 +25,14 @@ X86 = platform.machine() == "x86_64"
 KINDS = ["x86_64", library.kind_here()] if X86 else [library.kind_here()]
 SIZES = [(480, 640), (47, 53), (4, 6), (100, 1000), (2, 2), (1, 1), (1, 9), (9, 1), (241, 322)]
 
+BYTES = np.arange(256, dtype=np.uint8)
+
 
 @pytest.fixture(autouse=True, params=sorted(set(KINDS)))
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Each library that this machine can run."""
     chosen = library.load(request.param)
-    for module in (kernels.pixels, kernels.masks, kernels.picture):
+    for module in (kernels.pixels, kernels.masks, kernels.centres, kernels.picture):
         monkeypatch.setattr(module, "load", lambda: chosen)
     yield request.param
 
@@ -134,9 +136,84 @@ def test_the_largest_is_argmax(dtype: str, channels: int) -> None:
     np.testing.assert_array_equal(kernels.largest(raw), raw.argmax(axis=2))
 
 
-def test_counts_are_numpys() -> None:
-    mask = np.random.default_rng(7).integers(0, 7, (33, 41)).astype(np.uint8)
-    np.testing.assert_array_equal(kernels.counts(mask), np.bincount(mask.ravel(), minlength=256))
+@settings(max_examples=100, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), max_size=30),
+    values=st.lists(st.integers(0, 255), min_size=1, max_size=4),
+)
+def test_counts_are_numpys(lengths: list[int], values: list[int]) -> None:
+    """Runs of equal values, as masks have them, of every length and beginning anywhere."""
+    runs = [np.full(n, values[k % len(values)], np.uint8) for k, n in enumerate(lengths)]
+    mask = np.concatenate([np.zeros(0, np.uint8), *runs])
+    np.testing.assert_array_equal(kernels.counts(mask), np.bincount(mask, minlength=256))
+    noise = np.random.default_rng(7).integers(0, 7, (33, 41)).astype(np.uint8)
+    np.testing.assert_array_equal(kernels.counts(noise), np.bincount(noise.ravel(), minlength=256))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 20), st.integers(1, 150)),
+    dtype=st.sampled_from(["int8", "uint8", "int16", "float32"]),
+    seed=st.integers(0, 2**31),
+    spread=st.sampled_from([2, 60]),
+    above=st.sampled_from([-np.inf, -40.0, -0.5, 0.0, 0.3, 30.0, 127.0, 300.0, np.inf]),
+)
+def test_peaks_are_those_of_a_dilation(
+    size: tuple[int, int], dtype: str, seed: int, spread: int, above: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    least = 0 if dtype == "uint8" else -spread
+    values = rng.integers(least, spread, size, endpoint=True).astype(dtype)
+    wide = values.astype(np.float32)
+    peak = (wide == cv2.dilate(wide, np.ones((3, 3), np.uint8)).reshape(size)) & (wide > above)
+    rows, columns, around = kernels.PeakFinder(size, np.dtype(dtype))(values, above)
+    expected = np.nonzero(peak)
+    np.testing.assert_array_equal(rows, expected[0])
+    np.testing.assert_array_equal(columns, expected[1])
+    far = np.pad(wide, 1, mode="edge")
+    for place, (dy, dx) in enumerate([(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)]):
+        np.testing.assert_array_equal(around[:, place], far[rows + 1 + dy, columns + 1 + dx])
+
+
+def test_every_cell_of_a_plain_is_a_peak_and_a_byte_has_its_limits() -> None:
+    for dtype, value in (("int8", 127), ("int8", -128), ("uint8", 255), ("uint8", 0)):
+        plain_map = np.full((70, 9), value, dtype)
+        find = kernels.PeakFinder((70, 9), np.dtype(dtype))
+        assert len(find(plain_map, value - 0.5)[0]) == plain_map.size
+        assert len(find(plain_map, float(value))[0]) == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(n=st.integers(0, 40), seed=st.integers(0, 2**31), near=st.sampled_from([0.35, 2.0]))
+def test_repeats_are_left_out_as_by_hand(n: int, seed: int, near: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, y, diameter = rng.uniform(0, 30, n), rng.uniform(0, 30, n), rng.uniform(2, 20, n)
+    kept: list[int] = []
+    for k in range(n):
+        repeats = any(
+            np.hypot(x[k] - x[i], y[k] - y[i]) < near * min(diameter[k], diameter[i])
+            and max(diameter[k], diameter[i]) < 1.5 * min(diameter[k], diameter[i])
+            for i in kept
+        )
+        if not repeats:
+            kept.append(k)
+    found = kernels.apart(x, y, diameter, near=near, alike=1.5)
+    assert np.flatnonzero(found).tolist() == kept
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("above", [0, 76, 127, 254, 255])
+@pytest.mark.parametrize("size", [(37, 61), (1, 3), (64, 64)])
+def test_two_shares_are_added_up(dtype: str, above: int, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(11)
+    raw = rng.integers(0, 256, size).astype(np.uint8).view(dtype)
+    rising = np.sort(rng.integers(0, 200, 256)).astype(np.uint8)
+    table = np.empty(256, np.uint8)
+    table[np.arange(256, dtype=np.uint8) ^ np.uint8(library.SIGN[dtype])] = rising
+    drawn = np.zeros(size, np.uint8)
+    drawn[: size[0] // 2] = rng.integers(0, 256, (size[0] // 2, size[1]))
+    both = np.minimum(255, table[raw.view(np.uint8)].astype(int) + drawn)
+    np.testing.assert_array_equal(kernels.believed(raw, table, drawn, above), both > above)
 
 
 def by_hand(
@@ -246,6 +323,13 @@ def test_the_brightest_and_roughest_pictures_do_not_overflow() -> None:
         lambda: kernels.largest(np.zeros((4, 4, 257), np.int8)),
         lambda: kernels.counts(np.zeros((4, 4), np.int8)),
         lambda: kernels.look(np.zeros((0, 4), np.uint8), 250),
+        lambda: kernels.PeakFinder((4, 4), np.dtype(np.int8))(np.zeros((4, 5), np.int8), 0.0),
+        lambda: kernels.apart(np.zeros(3), np.zeros(3), np.zeros(2), near=1.0, alike=1.0),
+        lambda: kernels.believed(np.zeros((2, 2)), BYTES, np.zeros((2, 2), np.uint8), 0),
+        lambda: kernels.believed(np.zeros((2, 2), np.int8), BYTES, np.zeros((2, 3), np.uint8), 0),
+        lambda: kernels.believed(
+            np.zeros((2, 2), np.int8), np.zeros(9, np.uint8), np.zeros((2, 2), np.uint8), 0
+        ),
         lambda: kernels.RegionFinder((4, 4), [1])(np.zeros((4, 5), np.uint8), np.zeros((4, 4))),
         lambda: kernels.RegionFinder((2, 2), [3]).shares(
             np.zeros((2, 2, 2), np.int8), np.full((2, 2), 3, np.uint8), np.zeros(256)
@@ -253,7 +337,7 @@ def test_the_brightest_and_roughest_pictures_do_not_overflow() -> None:
     ],
 )
 def test_what_a_kernel_cannot_take_is_refused(call: Any) -> None:
-    with pytest.raises(ValueError, match=r"^(no |an image of |out is |257 |the mask)"):
+    with pytest.raises(ValueError, match=r"^(no |an image of |out is |257 |the mask|all input)"):
         call()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rille.ellipse import Ellipse, draw_ellipses
-from rille.postprocess.features import SIZE_UNIT_PX
+from rille.postprocess.centres import SIZE_UNIT_PX
 from rille_train.models.crater_unet import STRIDE
 
 if TYPE_CHECKING:

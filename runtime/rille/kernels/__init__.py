@@ -5,14 +5,18 @@ kind of processor; see `release/kernels.py`. Functions here check what they are 
 cannot, and may be called by several threads at once.
 """
 
+from rille.kernels.centres import PeakFinder, apart, believed
 from rille.kernels.masks import RegionFinder, Sums, counts, largest
 from rille.kernels.picture import Look, look
 from rille.kernels.pixels import clahe, gray, halve, resize
 
 __all__ = [
     "Look",
+    "PeakFinder",
     "RegionFinder",
     "Sums",
+    "apart",
+    "believed",
     "clahe",
     "counts",
     "gray",

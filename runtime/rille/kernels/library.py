@@ -29,8 +29,15 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "rille_shares_8": ([_P, _I, _I, _P, _P, _P, _P], None),
     "rille_regions": ([_P, _I, _I, _P, _P], _I),
     "rille_sums": ([_P, _I, _P, _I, _P, _P, _P], None),
+    "rille_peaks_8": ([_P, _I, _I, _BYTE, ctypes.c_double, _P, _P], _I),
+    "rille_peaks_f": ([_P, _I, _I, _BYTE, ctypes.c_double, _P, _P], _I),
+    "rille_apart": ([_P, _I, ctypes.c_double, ctypes.c_double, _P], None),
+    "rille_believed_8": ([_P, _I, _BYTE, _P, _P, ctypes.c_int32, ctypes.c_int32, _P], None),
     "rille_look": ([_P, _I, _I, ctypes.c_uint32, _P], None),
 }
+
+SIGN = {"int8": 128, "uint8": 0}
+"""Types of one byte -> what, flipped in their numbers, puts these in the order of their bytes."""
 
 
 def kind_here(machine: str = "", cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rille.kernels.library import address, load
+from rille.kernels.library import SIGN, address, load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RUN = 6
 """Numbers of 32 bits that describe a run of cells."""
-_SIGN = {"int8": 128, "uint8": 0}
 
 
 class Sums(NamedTuple):
@@ -44,7 +43,7 @@ def largest(raw: NDArray[Any]) -> NDArray[np.uint8]:
     if not 1 <= channels <= 256:
         raise ValueError(f"{channels} channels, 1 to 256 can be told apart")
     out = np.empty(raw.shape[:2], np.uint8)
-    sign = _SIGN.get(raw.dtype.name)
+    sign = SIGN.get(raw.dtype.name)
     if sign is None:
         raw = np.ascontiguousarray(raw, np.float32)  # also int16, of which it holds each number
         load().rille_largest_f(address(raw), out.size, channels, address(out))

@@ -1,4 +1,4 @@
-"""The ellipses of a mask's connected regions."""
+"""A mask's connected regions, as ellipses of the same second moments."""
 
 from __future__ import annotations
 
@@ -6,35 +6,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rille.ellipse import Ellipse, ellipse_from_moments
+from rille.postprocess.grid import Found, Grid
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from rille.kernels import Sums
-    from rille.postprocess.blend import Grid
 
 
-def ellipses(
-    sums: Sums, grid: Grid, wanted: NDArray[np.bool_], least_px: float
-) -> list[tuple[int, Ellipse]]:
-    """Return number and ellipse of the same second moments of some regions.
+def regions(sums: Sums, grid: Grid, least_score: float) -> Found:
+    """Return the regions whose cells' mean share is at least `least_score`.
 
     Args:
         sums: of the cells of each region.
-        grid: from cells to network pixels, which the ellipses are in.
-        wanted: (regions,) which.
-        least_px: regions whose ellipse has a smaller diameter are left out.
+        grid: from cells to network pixels.
+        least_score: 0 to 1.
     """
     # Sums of whole numbers far below 2**53: the same in any order.
     count, *totals = sums.moments.T.astype(np.float64)
     cx, cy, xx, yy, xy = (total / count for total in totals)
-    xx, yy, xy = xx - cx * cx, yy - cy * cy, xy - cx * cy
     # A cell is a rectangle, not a point: its own variance is a twelfth of its squared side.
-    xx, yy = (xx + 1 / 12) * grid.x**2, (yy + 1 / 12) * grid.y**2
-    xy = xy * grid.cell
-    # Each half axis is twice the root of an eigenvalue; a hair's breadth for the rounding.
-    diameter = 4.0 * np.maximum(xx * yy - xy * xy, 0.0) ** 0.25
-    kept = np.flatnonzero(wanted & (diameter >= least_px * (1 - 1e-9)))
-    moments = np.stack([*grid.to_network(cx, cy), xx, yy, xy], axis=1)[kept].tolist()
-    return [(int(k), ellipse_from_moments(*row)) for k, row in zip(kept, moments, strict=True)]
+    xx, yy = (xx - cx * cx + 1 / 12) * grid.x**2, (yy - cy * cy + 1 / 12) * grid.y**2
+    xy = (xy - cx * cy) * grid.cell
+    score = sums.share / count
+    sure = score >= least_score
+    columns = (*grid.to_network(cx, cy), xx, yy, xy, score)
+    return Found(sums.value[sure], *(column[sure] for column in columns))
