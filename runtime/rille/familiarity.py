@@ -8,8 +8,8 @@ features (Hoffmann 2007; as "residual" in Wang et al. 2022, ViM). Where one clas
 many, *doubt*, 1 minus its probability, is looked at too (Hendrycks and Gimpel 2017). Each is
 divided by what only one picture in twenty of the right kind exceeds; the larger counts.
 
-Features and rows are summed as whole numbers in float64, so for integer networks the score is the
-same to the bit on every machine and in whatever order sums are made.
+Features and rows are summed as whole numbers, so for integer networks the score is the same to the
+bit on every machine and in whatever order sums are made.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from rille.bundle.manifest import FEATURES, Familiarity
 from rille.errors import InferenceError
+from rille.kernels import products
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,14 +41,13 @@ class FamiliarityCheck:
 
     def __init__(self, known: Familiarity, content: bytes, features: TensorSpec) -> None:
         stored = np.frombuffer(content, "<i2").reshape(len(known.steps), known.numbers)
-        self._rows = stored.astype(np.float64)
+        self._rows = stored.astype(np.int16)
         self._steps = np.array(known.steps)
         # Whole numbers throughout: exact, whatever the order.
         sums = stored.astype(np.int64) @ stored[0].astype(np.int64)
         along = sums * self._steps * self._steps[0]
         self._mean_square, self._mean_along = float(along[0]), along[1:]
         self._zero_point = features.zero_point
-        self._values = np.empty(known.numbers)
         self._known = known
 
     @classmethod
@@ -75,14 +75,11 @@ class FamiliarityCheck:
 
     def strangeness(self, stored: NDArray[Any]) -> float:
         """Return the squared distance of features of unit length from what is known, from 0."""
-        x = self._values
-        np.subtract(stored[0], self._zero_point, out=x, dtype=np.float64)
-        # Not through BLAS: that wakes threads of its own for so few numbers.
-        square = float(np.einsum("n,n->", x, x))
+        sums, square = products(stored[0], self._zero_point, self._rows)
         if not math.isfinite(square):
             raise InferenceError("the network gave a feature that is not a finite number")
         shrink = 1.0 / math.sqrt(square) if square > 0 else 0.0
-        along = np.einsum("kn,n->k", self._rows, x) * self._steps * shrink
+        along = sums * self._steps * shrink
         inside = along[1:] - self._mean_along
         length = 1.0 if square > 0 else 0.0
         outside = length - 2.0 * float(along[0]) + self._mean_square

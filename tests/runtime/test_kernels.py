@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ BYTES = np.arange(256, dtype=np.uint8)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Each library that this machine can run."""
     chosen = library.load(request.param)
-    for module in (kernels.pixels, kernels.masks, kernels.centres, kernels.picture):
+    for name in ("pixels", "masks", "centres", "picture", "products"):
+        module = importlib.import_module(f"rille.kernels.{name}")
         monkeypatch.setattr(module, "load", lambda: chosen)
     yield request.param
 
@@ -275,6 +277,20 @@ def test_shares_are_those_of_the_table() -> None:
     np.testing.assert_array_equal(one[wanted], powers[:, :, 0][wanted])
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 1280])
+def test_products_are_exact(dtype: str, n: int) -> None:
+    rng = np.random.default_rng(12)
+    stored = rng.integers(0, 256, n).astype(np.uint8).view("int8" if dtype == "int8" else "uint8")
+    rows = rng.integers(-(2**15), 2**15, (5, n)).astype(np.int16)
+    rows[0], zero = -(2**15), int(np.iinfo(stored.dtype).min)
+    for values in (stored, np.full_like(stored, np.iinfo(stored.dtype).max)):
+        x = values.astype(np.int64) - zero
+        sums, square = kernels.products(values.astype(dtype), zero, rows)
+        assert sums.tolist() == (rows.astype(np.int64) @ x).tolist()
+        assert square == int(x @ x)
+
+
 @pytest.mark.parametrize("size", [(240, 320), (1, 1), (1, 9), (9, 1), (2, 2), (3, 9001), (47, 53)])
 def test_a_look_sums_up(size: tuple[int, int]) -> None:
     plane = picture(9, *size)
@@ -323,6 +339,9 @@ def test_the_brightest_and_roughest_pictures_do_not_overflow() -> None:
         lambda: kernels.largest(np.zeros((4, 4, 257), np.int8)),
         lambda: kernels.counts(np.zeros((4, 4), np.int8)),
         lambda: kernels.look(np.zeros((0, 4), np.uint8), 250),
+        lambda: kernels.products(np.zeros(3, np.int8), 0, np.zeros((2, 4), np.int16)),
+        lambda: kernels.products(np.zeros(4, np.int8), 128, np.zeros((2, 4), np.int16)),
+        lambda: kernels.products(np.zeros(4, np.int8), 0, np.zeros((2, 4), np.int32)),
         lambda: kernels.PeakFinder((4, 4), np.dtype(np.int8))(np.zeros((4, 5), np.int8), 0.0),
         lambda: kernels.apart(np.zeros(3), np.zeros(3), np.zeros(2), near=1.0, alike=1.0),
         lambda: kernels.believed(np.zeros((2, 2)), BYTES, np.zeros((2, 2), np.uint8), 0),

@@ -9,6 +9,7 @@ from rille.kernels.centres import PeakFinder, apart, believed
 from rille.kernels.masks import RegionFinder, Sums, counts, largest
 from rille.kernels.picture import Look, look
 from rille.kernels.pixels import clahe, gray, halve, resize
+from rille.kernels.products import products
 
 __all__ = [
     "Look",
@@ -23,5 +24,6 @@ __all__ = [
     "halve",
     "largest",
     "look",
+    "products",
     "resize",
 ]

@@ -33,6 +33,7 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "rille_peaks_f": ([_P, _I, _I, _BYTE, ctypes.c_double, _P, _P], _I),
     "rille_apart": ([_P, _I, ctypes.c_double, ctypes.c_double, _P], None),
     "rille_believed_8": ([_P, _I, _BYTE, _P, _P, ctypes.c_int32, ctypes.c_int32, _P], None),
+    "rille_products_8": ([_P, _I, _BYTE, _BYTE, _P, _I, _P], None),
     "rille_look": ([_P, _I, _I, ctypes.c_uint32, _P], None),
 }
 
