@@ -21,7 +21,7 @@ import numpy as np
 
 from rille.bundle.manifest import FEATURES, Familiarity
 from rille.errors import InferenceError
-from rille.kernels import products
+from rille.kernels import ProductSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,13 +41,14 @@ class FamiliarityCheck:
 
     def __init__(self, known: Familiarity, content: bytes, features: TensorSpec) -> None:
         stored = np.frombuffer(content, "<i2").reshape(len(known.steps), known.numbers)
-        self._rows = stored.astype(np.int16)
-        self._steps = np.array(known.steps)
+        self._products = ProductSums(
+            stored.astype(np.int16), features.numpy_dtype, features.zero_point
+        )
+        self._steps = known.steps
         # Whole numbers throughout: exact, whatever the order.
-        sums = stored.astype(np.int64) @ stored[0].astype(np.int64)
-        along = sums * self._steps * self._steps[0]
-        self._mean_square, self._mean_along = float(along[0]), along[1:]
-        self._zero_point = features.zero_point
+        sums = (stored.astype(np.int64) @ stored[0].astype(np.int64)).tolist()
+        along = [n * step * known.steps[0] for n, step in zip(sums, known.steps, strict=True)]
+        self._mean_square, self._mean_along = along[0], along[1:]
         self._known = known
 
     @classmethod
@@ -75,12 +76,13 @@ class FamiliarityCheck:
 
     def strangeness(self, stored: NDArray[Any]) -> float:
         """Return the squared distance of features of unit length from what is known, from 0."""
-        sums, square = products(stored[0], self._zero_point, self._rows)
+        *sums, square = self._products(stored[0])
         if not math.isfinite(square):
             raise InferenceError("the network gave a feature that is not a finite number")
         shrink = 1.0 / math.sqrt(square) if square > 0 else 0.0
-        along = sums * self._steps * shrink
-        inside = along[1:] - self._mean_along
+        # Few numbers: plain arithmetic takes less time than calls of NumPy.
+        mean, *along = (n * step * shrink for n, step in zip(sums, self._steps, strict=True))
+        inside = (a - b for a, b in zip(along, self._mean_along, strict=True))
         length = 1.0 if square > 0 else 0.0
-        outside = length - 2.0 * float(along[0]) + self._mean_square
-        return max(0.0, outside - math.fsum((inside * inside).tolist()))
+        outside = length - 2.0 * mean + self._mean_square
+        return float(max(0.0, outside - math.fsum(x * x for x in inside)))

@@ -9,11 +9,12 @@ from rille.kernels.centres import PeakFinder, apart, believed
 from rille.kernels.masks import RegionFinder, Sums, counts, largest
 from rille.kernels.picture import Look, look
 from rille.kernels.pixels import clahe, gray, halve, resize
-from rille.kernels.products import products
+from rille.kernels.products import ProductSums
 
 __all__ = [
     "Look",
     "PeakFinder",
+    "ProductSums",
     "RegionFinder",
     "Sums",
     "apart",
@@ -24,6 +25,5 @@ __all__ = [
     "halve",
     "largest",
     "look",
-    "products",
     "resize",
 ]

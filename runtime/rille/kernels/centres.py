@@ -26,6 +26,7 @@ class PeakFinder:
         self._dtype = dtype if self._sign is not None else np.dtype(np.float32)
         self._at = np.empty(shape[0] * shape[1], np.int32)
         self._around = np.empty((shape[0] * shape[1], 5), self._dtype)
+        self._into = address(self._at), address(self._around)
 
     def __call__(
         self, values: NDArray[Any], above: float
@@ -47,10 +48,7 @@ class PeakFinder:
         call, sign = load().rille_peaks_f, 0
         if self._sign is not None:
             call, sign = load().rille_peaks_8, self._sign
-        found = call(
-            *(address(values), *values.shape, sign, above + sign),
-            *(address(self._at), address(self._around)),
-        )
+        found = call(address(values), *values.shape, sign, above + sign, *self._into)
         rows, columns = np.divmod(self._at[:found], np.int32(self._shape[1]))
         return rows, columns, self._around[:found]
 
