@@ -54,7 +54,7 @@ PEAKS(8, u8, FLIPPED, i32, limit < 0 ? -1 : limit > 255 ? 255 : (i32)limit)
 PEAKS(f, float, AS_IT_IS, float, (float)limit)
 
 /* Say which of n features, the best first, repeat none that is kept before them: one repeats another
-   that is nearer than `near` of the smaller diameter, and at most `alike` times as large or small.
+   that is nearer than `near` of the smaller diameter, and less than `alike` times as large or small.
 
    boxes: x, y, diameter of each. kept: a flag for each. */
 API void rille_apart(const double *boxes, i64 n, double near, double alike, u8 *kept) {

@@ -61,7 +61,7 @@ class Blend:
         Returns:
             (h, w) uint8 of 0 and 1.
         """
-        drawn = self._drawn(raw.shape, boxes.above(BLEND_FLOOR))
+        drawn = self._drawn(raw.shape, boxes)
         if self._table is None:
             return np.asarray(self._share(raw) + drawn > self._above).view(np.uint8)
         # Both are at most 255 times their shares, which add up to one.
@@ -75,6 +75,7 @@ class Blend:
         """Fill the ellipse in each box with its share of the sum, the surest last."""
         field = np.zeros(shape, np.uint8)
         order = np.argsort(boxes.score, kind="stable")
+        order = order[boxes.score[order] >= BLEND_FLOOR]
         x, y, width, height, score = (column[order, None] for column in boxes)
         shrink = _SHRINK * math.sqrt(self._grid.cell)
         columns, rows = self._grid.to_cells(
@@ -82,7 +83,7 @@ class Blend:
             y + np.maximum(height / 2 - shrink, 0.1) * _SIN,
         )
         corners = np.rint(np.stack([columns, rows], axis=2) * (1 << _BITS)).astype(np.int32)
-        shares = (255 * self._weight * score[:, 0]).tolist()
+        shares = np.rint(255 * self._weight * score[:, 0]).tolist()
         for outline, share in zip(corners, shares, strict=True):
             cv2.fillConvexPoly(field, outline, share, shift=_BITS)
         return field

@@ -35,11 +35,6 @@ class Boxes(NamedTuple):
     height: NDArray[np.float64]
     score: NDArray[np.float64]
 
-    def above(self, least_score: float) -> Boxes:
-        """Return those whose score is at least so much."""
-        sure = self.score >= least_score
-        return Boxes(*(column[sure] for column in self))
-
     def found(self) -> Found:
         """Return the ellipses inside, of the first label."""
         # For a filled ellipse the variance along an axis is a quarter of the squared half axis.

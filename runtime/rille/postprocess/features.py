@@ -102,20 +102,14 @@ class FeatureDecoder:
         else:
             mask = (raw[:, :, 0] > self._mask_above).view(np.uint8)
         self._clear_margins(mask, geometry)
-        least = self._decision.feature_threshold
-        found = self._from_regions(mask, raw) if boxes is None else boxes.above(least).found()
+        found = self._from_regions(mask, raw) if boxes is None else boxes.found()
         inside = geometry.width * geometry.height / self._mask_grid.cell
         counts = kernels.counts(mask)[1 : 1 + len(self._labels)].tolist()
         shares = [min(1.0, n / inside) for n in counts]
         return Segmentation(
             mask=mask,
             geometry=geometry,
-            features=found.features(
-                geometry,
-                self._labels,
-                least_px=self._decision.min_diameter_px,
-                most=self._decision.max_features,
-            ),
+            features=found.features(geometry, self._labels, self._decision),
             coverage=min(1.0, sum(shares)),
             shares=dict(zip(self._labels, shares, strict=True)),
             cell_px=(self._mask_grid.x, self._mask_grid.y),
@@ -132,7 +126,7 @@ class FeatureDecoder:
     def _from_regions(self, mask: NDArray[np.uint8], raw: NDArray[Any]) -> Found:
         """Fit an ellipse to each connected region of each label."""
         sums = self._finder(mask, self._shares(raw, mask))
-        return regions(sums, self._mask_grid, self._decision.feature_threshold)
+        return regions(sums, self._mask_grid)
 
     def _shares(self, raw: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the probability of what the mask says, for each cell that may be in a region."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from rille.bundle.manifest import Decision
     from rille.preprocess import Geometry
     from rille.tensor import TensorSpec
 
@@ -70,7 +71,7 @@ class Found(NamedTuple):
         return np.asarray(4.0 * np.sqrt(np.sqrt(np.maximum(self.xx * self.yy - self.xy**2, 0.0))))
 
     def features(
-        self, geometry: Geometry, labels: Sequence[str], *, least_px: float, most: int
+        self, geometry: Geometry, labels: Sequence[str], decision: Decision
     ) -> tuple[Feature, ...]:
         """Return the best in source pixels, the best first.
 
@@ -78,18 +79,18 @@ class Found(NamedTuple):
             geometry: where the network's pixels lie in the source image; what is centred beside
                 that is left out.
             labels: names of the values from 1 on.
-            least_px: what has a smaller diameter in network pixels is left out.
-            most: how many there may be.
+            decision: the least score and diameter in network pixels, and how many there may be.
         """
         sx, sy = 1 / geometry.scale_x, 1 / geometry.scale_y
         dx, dy = geometry.to_source(0.0, 0.0)
         x, y = self.x * sx + dx, self.y * sy + dy
+        fits = self.score >= decision.feature_threshold
         # A hair's breadth for the rounding.
-        fits = self.diameter >= least_px * (1 - 1e-9)
+        fits &= self.diameter >= decision.min_diameter_px * (1 - 1e-9)
         fits &= (x >= -0.5) & (x < geometry.source_width - 0.5)
         fits &= (y >= -0.5) & (y < geometry.source_height - 0.5)
         order = np.argsort(-self.score, kind="stable")
-        best = order[fits[order]][:most]
+        best = order[fits[order]][: decision.max_features]
         # The quadratic form of a stretched ellipse, of which its axes are read off once.
         columns = (x, y, self.xx * (sx * sx), self.yy * (sy * sy), self.xy * (sx * sy))
         rows = np.stack(columns, axis=1)[best].tolist()
