@@ -25,6 +25,8 @@ _FLAGS = (
     *("-Wall", "-Wextra", "-Werror"),
     # The same bits on every processor: no multiplication and addition in one rounding.
     *("-ffp-contract=off", "-fno-fast-math"),
+    # A root is one instruction, without a library that would note what went wrong.
+    "-fno-math-errno",
     # The same bytes in every folder.
     *("-Wl,--build-id=none", "-ffile-prefix-map={folder}=."),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import platform
 import shutil
 import socket
 from collections.abc import Callable
@@ -17,9 +19,11 @@ import pytest
 from rille.bundle import Bundle, install, write_bundle
 from rille.ellipse import Ellipse
 from rille.frame import CLASSES, Frame
+from rille.kernels import library
 from rille.preprocess import Resize
 from rille.result import Classification, Feature, Result, Segmentation, State
 
+X86 = platform.machine() == "x86_64"
 RED, GREEN, BLUE, YELLOW, MAGENTA = (
     (255, 0, 0),
     (0, 255, 0),
@@ -255,3 +259,12 @@ def installed(mars_bundle: Bundle, newer: Bundle, tmp_path_factory: pytest.TempP
 def site(tmp_path: Path, installed: Path) -> Path:
     """A copy of it."""
     return Path(shutil.copytree(installed, tmp_path / "site"))
+
+
+@pytest.fixture(params=sorted({library.kind_here(), "x86_64"} if X86 else {library.kind_here()}))
+def each_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each library of compiled kernels that this machine can run."""
+    chosen = library.load(request.param)
+    for name in ("pixels", "masks", "centres", "picture", "products"):
+        module = importlib.import_module(f"rille.kernels.{name}")
+        monkeypatch.setattr(module, "load", lambda: chosen)

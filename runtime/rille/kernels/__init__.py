@@ -5,7 +5,7 @@ kind of processor; see `release/kernels.py`. Functions here check what they are 
 cannot, and may be called by several threads at once.
 """
 
-from rille.kernels.centres import PeakFinder, apart, believed
+from rille.kernels.centres import PeakFinder, believed, boxes
 from rille.kernels.masks import RegionFinder, Sums, counts, largest
 from rille.kernels.picture import Look, look
 from rille.kernels.pixels import clahe, gray, halve, resize
@@ -17,8 +17,8 @@ __all__ = [
     "ProductSums",
     "RegionFinder",
     "Sums",
-    "apart",
     "believed",
+    "boxes",
     "clahe",
     "counts",
     "gray",

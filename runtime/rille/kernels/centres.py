@@ -11,6 +11,9 @@ from rille.kernels.library import SIGN, address, load
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_BOX = 6
+"""Numbers that describe a box."""
+
 
 class PeakFinder:
     """Finds the local maxima of maps of one shape; not for two threads at once.
@@ -30,7 +33,7 @@ class PeakFinder:
 
     def __call__(
         self, values: NDArray[Any], above: float
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """Return the cells that are not below any of the eight around them, row by row.
 
         Args:
@@ -38,9 +41,9 @@ class PeakFinder:
             above: smaller numbers, and this one, are left out.
 
         Returns:
-            (n,) rows, (n,) columns and (n, 5) what is stored there, to the left, to the right,
-            above and below; one beyond the edge is the cell's own. The next call overwrites the
-            last.
+            (n,) cells, numbered row by row, and (n, 5) what is stored there, to the left, to the
+            right, above and below; one beyond the edge is the cell's own. The next call overwrites
+            both.
         """
         if values.shape != self._shape:
             raise ValueError(f"no map of {list(self._shape)}: {list(values.shape)}")
@@ -49,59 +52,83 @@ class PeakFinder:
         if self._sign is not None:
             call, sign = load().rille_peaks_8, self._sign
         found = call(address(values), *values.shape, sign, above + sign, *self._into)
-        rows, columns = np.divmod(self._at[:found], np.int32(self._shape[1]))
-        return rows, columns, self._around[:found]
+        return self._at[:found], self._around[:found]
 
 
-def apart(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    diameter: NDArray[np.float64],
+def boxes(
+    at: NDArray[np.int32],
+    around: NDArray[Any],
+    score: NDArray[np.float64],
+    sizes: NDArray[np.float64],
     *,
+    columns: int,
+    cell: tuple[float, float],
+    most: int,
     near: float,
     alike: float,
-) -> NDArray[np.bool_]:
-    """Return which features are no repeat of one before them that is none itself.
+) -> NDArray[np.float64]:
+    """Return upright boxes for peaks, without what repeats a better one that is kept.
+
+    A peak lies where a parabola through it and its neighbours has its vertex, at most half a cell
+    off.
 
     Args:
-        x, y, diameter: (n,) of each, the best first.
+        at, around: (n,) and (n, 5), as `PeakFinder` returns them.
+        score: (n,) that goes into the boxes.
+        sizes: (n, 2) width and height in network pixels, above 0.
+        columns: of the map.
+        cell: network pixels in one of its cells, in x and y.
+        most: how many of the highest peaks are looked at.
         near: a repeat is nearer than this share of the smaller diameter,
         alike: and the larger diameter less than this many times the smaller.
 
     Returns:
-        (n,) bool.
+        (m, 6) x, y, width, height in network pixels, score, and diameter of the circle of the same
+        area; the best first.
     """
-    boxes = np.stack([x, y, diameter], axis=1).astype(np.float64, copy=False)
-    kept = np.empty(len(boxes), np.bool_)
-    load().rille_apart(address(boxes), len(boxes), near, alike, address(kept))
-    return kept
+    n = len(at)
+    if around.shape != (n, 5) or score.shape != (n,) or sizes.shape != (n, 2):
+        raise ValueError(f"no {n} peaks: {around.shape}, {score.shape}, {sizes.shape}")
+    around = around.astype(np.float64)
+    order = np.argsort(-around[:, 0], kind="stable")[:most].astype(np.int64, copy=False)
+    at = np.ascontiguousarray(at, np.int32)
+    score, sizes = np.ascontiguousarray(score, float), np.ascontiguousarray(sizes, float)
+    made = np.empty((len(order), _BOX))
+    kept = load().rille_boxes(
+        *(address(order), len(order), address(at), address(around), address(score)),
+        *(address(sizes), columns, *cell, near, alike, address(made)),
+    )
+    return made[:kept]
 
 
 def believed(
-    raw: NDArray[Any], table: NDArray[np.uint8], drawn: NDArray[np.uint8], above: int
+    raw: NDArray[Any],
+    boxes: NDArray[np.float64],
+    limits: NDArray[np.float64],
+    cell: tuple[float, float],
 ) -> NDArray[np.uint8]:
-    """Return a mask of the cells where two shares, cut off at 255, exceed a limit.
+    """Return a mask of the logits above a limit, which is another one in the ellipse of each box.
 
     Args:
-        raw: (h, w) int8 or uint8 logits as stored.
-        table: (256,) the first share, by the byte stored; it grows with the logit.
-        drawn: (h, w) the second share, mostly 0.
-        above: the limit.
+        raw: (h, w) logits as stored; none of them is NaN.
+        boxes: (n, 6) as `boxes` returns them. Each ellipse takes exactly the cells
+            whose centres are inside; where several do, the first box counts.
+        limits: (256,) the first counts where no box is, the others by a box's score in 255ths,
+            rounded to whole ones.
+        cell: network pixels in one cell, in x and y.
 
     Returns:
         (h, w) uint8 of 0 and 1.
     """
+    if boxes.ndim != 2 or boxes.shape[1] != _BOX or limits.shape != (256,):
+        raise ValueError(f"no boxes and limits: {boxes.shape}, {limits.shape}")
     sign = SIGN.get(raw.dtype.name)
-    if sign is None or drawn.dtype != np.uint8 or raw.shape != drawn.shape:
-        raise ValueError(f"no logits with shares: {raw.dtype}, {list(raw.shape)}")
-    if table.shape != (256,) or table.dtype != np.uint8:
-        raise ValueError(f"no table: {list(table.shape)} of {table.dtype}")
-    raw, drawn = np.ascontiguousarray(raw), np.ascontiguousarray(drawn)
-    table = np.ascontiguousarray(table)
+    call = load().rille_believed_f if sign is None else load().rille_believed_8
+    raw = np.ascontiguousarray(raw, np.float32 if sign is None else raw.dtype)
+    boxes, limits = np.ascontiguousarray(boxes, float), np.ascontiguousarray(limits, float)
     mask = np.empty(raw.shape, np.uint8)
-    least = int(np.count_nonzero(table <= above))
-    load().rille_believed_8(
-        *(address(raw), raw.size, sign, address(table), address(drawn)),
-        *(least, above, address(mask)),
+    call(
+        *(address(raw), *raw.shape, sign or 0, address(boxes), len(boxes), *cell),
+        *(address(limits), address(mask)),
     )
     return mask

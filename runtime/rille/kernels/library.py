@@ -17,7 +17,7 @@ _V3 = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
 """What Linux calls the instructions that x86-64-v3 has and the first x86-64 had not."""
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
-_P, _I, _BYTE = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint8
+_P, _I, _BYTE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint8, ctypes.c_double
 _CALLS: dict[str, tuple[list[Any], Any]] = {
     "rille_gray": ([_P, _I, _P], None),
     "rille_halve": ([_P, _I, _I, _I, _P], None),
@@ -29,10 +29,11 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "rille_shares_8": ([_P, _I, _I, _P, _P, _P, _P], None),
     "rille_regions": ([_P, _I, _I, _P, _P], _I),
     "rille_sums": ([_P, _I, _P, _I, _P, _P, _P], None),
-    "rille_peaks_8": ([_P, _I, _I, _BYTE, ctypes.c_double, _P, _P], _I),
-    "rille_peaks_f": ([_P, _I, _I, _BYTE, ctypes.c_double, _P, _P], _I),
-    "rille_apart": ([_P, _I, ctypes.c_double, ctypes.c_double, _P], None),
-    "rille_believed_8": ([_P, _I, _BYTE, _P, _P, ctypes.c_int32, ctypes.c_int32, _P], None),
+    "rille_peaks_8": ([_P, _I, _I, _BYTE, _REAL, _P, _P], _I),
+    "rille_peaks_f": ([_P, _I, _I, _BYTE, _REAL, _P, _P], _I),
+    "rille_boxes": ([_P, _I, _P, _P, _P, _P, _I, *[_REAL] * 4, _P], _I),
+    "rille_believed_8": ([_P, _I, _I, _BYTE, _P, _I, _REAL, _REAL, _P, _P], None),
+    "rille_believed_f": ([_P, _I, _I, _BYTE, _P, _I, _REAL, _REAL, _P, _P], None),
     "rille_products_8": ([_P, _I, _BYTE, _BYTE, _P, _I, _P], None),
     "rille_look": ([_P, _I, _I, ctypes.c_uint32, _P], None),
 }

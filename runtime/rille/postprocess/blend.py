@@ -7,15 +7,14 @@ labels better than either.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from rille import kernels
 from rille.bundle.manifest import Decision
 from rille.postprocess.grid import Grid
+from rille.postprocess.logits import stored_above
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,16 +24,16 @@ if TYPE_CHECKING:
 
 BLEND_FLOOR = 0.2
 """Features of a lower score do not enter the mask."""
-_CORNERS = 24
-_SHRINK = 0.35
-"""Cells: OpenCV also fills the cells that an outline touches."""
-_BITS = 4
-_angles = np.arange(_CORNERS) * (2 * math.pi / _CORNERS)
-_COS, _SIN = np.cos(_angles), np.sin(_angles)
+_STEPS = 255
+"""Scores are rounded to so many parts of one."""
 
 
 class Blend:
     """Turns mask logits and features into a mask; see `Decision.mask_from_features`.
+
+    A cell belongs to the mask where the weighted mean of two numbers exceeds the threshold: the
+    probability that its logit says, and the score of the surest feature in whose ellipse it lies.
+    That is where its logit exceeds what is still missing.
 
     Args:
         spec: of the mask output.
@@ -43,47 +42,21 @@ class Blend:
     """
 
     def __init__(self, spec: TensorSpec, decision: Decision, grid: Grid) -> None:
-        self._spec, self._grid = spec, grid
-        self._weight = decision.mask_from_features
-        self._above = decision.mask_threshold * 255.0
-        self._table = None
-        if spec.numpy_dtype.itemsize == 1:
-            stored = np.arange(256, dtype=np.uint8).view(spec.numpy_dtype)
-            self._table = np.rint(self._share(stored)).astype(np.uint8)
+        self._cell = grid.x, grid.y
+        weight, threshold = decision.mask_from_features, decision.mask_threshold
+        scores = (step / _STEPS for step in range(_STEPS + 1))
+        missing = (threshold - weight * score for score in scores)
+        self._limits = np.array([stored_above(spec, part, 1.0 - weight) for part in missing])
 
     def __call__(self, raw: NDArray[Any], boxes: Boxes) -> NDArray[np.uint8]:
         """Return the mask.
 
         Args:
             raw: (h, w) stored mask logits.
-            boxes: around the features, in any order.
+            boxes: around the features, the surest first.
 
         Returns:
             (h, w) uint8 of 0 and 1.
         """
-        drawn = self._drawn(raw.shape, boxes)
-        if self._table is None:
-            return np.asarray(self._share(raw) + drawn > self._above).view(np.uint8)
-        # Both are at most 255 times their shares, which add up to one.
-        return kernels.believed(raw, self._table, drawn, math.floor(self._above))
-
-    def _share(self, stored: NDArray[Any]) -> NDArray[np.float64]:
-        logits = self._spec.dequantize(stored).astype(np.float64)
-        return np.asarray(255.0 * (1.0 - self._weight) * (0.5 + 0.5 * np.tanh(logits / 2)))
-
-    def _drawn(self, shape: tuple[int, ...], boxes: Boxes) -> NDArray[np.uint8]:
-        """Fill the ellipse in each box with its share of the sum, the surest last."""
-        field = np.zeros(shape, np.uint8)
-        order = np.argsort(boxes.score, kind="stable")
-        order = order[boxes.score[order] >= BLEND_FLOOR]
-        x, y, width, height, score = (column[order, None] for column in boxes)
-        shrink = _SHRINK * math.sqrt(self._grid.cell)
-        columns, rows = self._grid.to_cells(
-            x + np.maximum(width / 2 - shrink, 0.1) * _COS,
-            y + np.maximum(height / 2 - shrink, 0.1) * _SIN,
-        )
-        corners = np.rint(np.stack([columns, rows], axis=2) * (1 << _BITS)).astype(np.int32)
-        shares = np.rint(255 * self._weight * score[:, 0]).tolist()
-        for outline, share in zip(corners, shares, strict=True):
-            cv2.fillConvexPoly(field, outline, share, shift=_BITS)
-        return field
+        sure = boxes.rows[: int(np.count_nonzero(boxes.score >= BLEND_FLOOR))]
+        return kernels.believed(raw, sure, self._limits, self._cell)

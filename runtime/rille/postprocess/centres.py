@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rille import kernels
 from rille.postprocess.grid import Found, Grid
+from rille.postprocess.logits import Reading, probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,27 +22,27 @@ _NEAR, _ALIKE = 0.35, 2.0**0.6
 """A repeat is nearer than this share of the smaller diameter, and not so many times as large."""
 
 
-class Boxes(NamedTuple):
-    """n upright boxes in network pixels, (n,) float64 each.
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """Upright boxes in network pixels, the surest first.
 
     Attributes:
-        x, y: centre.
-        width, height: above 0.
-        score: confidence, 0 to 1.
+        rows: (n, 6) float64, as `rille.kernels.boxes` returns them.
     """
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    width: NDArray[np.float64]
-    height: NDArray[np.float64]
-    score: NDArray[np.float64]
+    rows: NDArray[np.float64]
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """(n,) confidence, 0 to 1."""
+        return self.rows[:, 4]
 
     def found(self) -> Found:
         """Return the ellipses inside, of the first label."""
+        x, y, width, height, score, _ = self.rows.T
         # For a filled ellipse the variance along an axis is a quarter of the squared half axis.
-        xx, yy = (self.width / 4) ** 2, (self.height / 4) ** 2
-        ones = np.ones(len(xx), np.int32)
-        return Found(ones, self.x, self.y, xx, yy, np.zeros(len(xx)), self.score)
+        xx, yy = (width / 4) ** 2, (height / 4) ** 2
+        return Found(np.ones(len(x), np.int32), x, y, xx, yy, np.zeros(len(x)), score)
 
 
 class CentreReader:
@@ -56,9 +58,12 @@ class CentreReader:
     def __init__(
         self, centre: TensorSpec, size: TensorSpec, grid: Grid, above: float, most: int
     ) -> None:
-        self._centre, self._size, self._grid = centre, size, grid
+        _, height, width, _ = centre.shape
+        self._columns, self._cell = width, (grid.x, grid.y)
         self._above, self._most = above, most
-        self._peaks = kernels.PeakFinder((centre.shape[1], centre.shape[2]), centre.numpy_dtype)
+        self._peaks = kernels.PeakFinder((height, width), centre.numpy_dtype)
+        self._score = Reading(centre, probability)
+        self._side = Reading(size, _side_px)
 
     def __call__(self, centre: NDArray[Any], size: NDArray[Any]) -> Boxes:
         """Return a box for each local maximum of the centre map, the surest first.
@@ -67,27 +72,22 @@ class CentreReader:
             centre: (h, w) as stored.
             size: (h, w, 2) width and height as stored, on the same grid.
         """
-        rows, columns, around = self._peaks(centre, self._above)
-        logits = self._centre.dequantize(around[:, 0])
-        best = np.argsort(-logits, kind="stable")[: 2 * self._most]
-        rows, columns, logits = rows[best], columns[best], logits[best]
-        here, left, right, up, down = around[best].astype(np.float64).T
-        x, y = self._grid.to_network(
-            columns + _vertex(left, here, right), rows + _vertex(up, here, down)
+        at, around = self._peaks(centre, self._above)
+        rows = kernels.boxes(
+            at,
+            around,
+            self._score(around[:, 0]),
+            self._side(size.reshape(-1, 2)[at]),
+            columns=self._columns,
+            cell=self._cell,
+            most=2 * self._most,
+            # Nested craters differ more in size than repeats do, neighbours more in place.
+            near=_NEAR,
+            alike=_ALIKE,
         )
-        log_sizes = np.clip(self._size.dequantize(size[rows, columns]), -6.0, 8.0)
-        width, height = (SIZE_UNIT_PX * np.exp2(log_sizes)).astype(np.float64).T
-        scores = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
-        # Nested craters differ more in size than repeats do, neighbours more in place.
-        kept = kernels.apart(x, y, np.sqrt(width * height), near=_NEAR, alike=_ALIKE)
-        return Boxes(*(column[kept] for column in (x, y, width, height, scores)))
+        return Boxes(rows)
 
 
-def _vertex(
-    before: NDArray[np.float64], here: NDArray[np.float64], after: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return where between its neighbours each peak lies: the vertex of a parabola, +-0.5."""
-    bend = before - 2 * here + after
-    bent = bend < 0
-    offset = 0.5 * (before - after) / np.where(bent, bend, 1.0)
-    return np.where(bent, np.clip(offset, -0.5, 0.5), 0.0)
+def _side_px(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the network pixels that a size output means."""
+    return (SIZE_UNIT_PX * np.exp2(np.clip(outputs, -6.0, 8.0))).astype(np.float64)

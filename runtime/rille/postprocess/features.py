@@ -28,6 +28,7 @@ from rille.kernels import RegionFinder
 from rille.postprocess.blend import BLEND_FLOOR, Blend
 from rille.postprocess.centres import CentreReader
 from rille.postprocess.grid import Found, Grid
+from rille.postprocess.logits import Reading, powers, probability, stored_above
 from rille.postprocess.regions import regions
 from rille.result import Segmentation
 
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.preprocess import Geometry
-    from rille.tensor import TensorSpec
-
-_MOST_LOGIT = 300.0
-"""Beyond it exp() of a sum of logits might overflow; no probability can be told from 0 or 1."""
 
 
 class FeatureDecoder:
@@ -57,12 +54,14 @@ class FeatureDecoder:
         self._role = "classes" if "classes" in self._specs else "mask"
         self._mask_grid = Grid.between(variant.input, self._specs[self._role])
         if self._role == "mask":
-            self._mask_above = _stored_threshold(self._specs["mask"], decision.mask_threshold)
+            self._mask_above = stored_above(self._specs["mask"], decision.mask_threshold)
         wanted = decision.feature_labels or self._labels
         values = [value for value, label in enumerate(self._labels, 1) if label in wanted]
         _, height, width, _ = self._specs[self._role].shape
         self._finder = RegionFinder((height, width), values)
-        self._table = _table(self._specs[self._role], self._role)
+        self._meaning = Reading(
+            self._specs[self._role], probability if self._role == "mask" else powers
+        )
         self._centres, self._blend = None, None
         if "centre" in self._specs:
             least = decision.feature_threshold
@@ -74,7 +73,7 @@ class FeatureDecoder:
                 centre,
                 self._specs["size"],
                 Grid.between(variant.input, centre),
-                _stored_threshold(centre, least),
+                stored_above(centre, least),
                 decision.max_features,
             )
 
@@ -130,39 +129,16 @@ class FeatureDecoder:
 
     def _shares(self, raw: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the probability of what the mask says, for each cell that may be in a region."""
-        if self._table is not None:
-            return self._finder.shares(raw, mask, self._table)
-        at, spec = self._finder.cells(mask), self._specs[self._role]
-        logits = spec.dequantize(raw.reshape(-1, raw.shape[2]).take(at, axis=0)).astype(np.float64)
-        powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
+        if self._meaning.table is not None:
+            return self._finder.shares(raw, mask, self._meaning.table)
+        at = self._finder.cells(mask)
+        meant = self._meaning(raw.reshape(-1, raw.shape[2]).take(at, axis=0))
         if self._role == "mask":
-            found = powers[:, 0] / (1.0 + powers[:, 0])
+            found = meant[:, 0]
         else:
             # A product with ones is the fast way to sum a few columns.
-            said = powers[np.arange(len(at)), mask.ravel().take(at)]
-            found = said / (powers @ np.ones(powers.shape[1]))
+            said = meant[np.arange(len(at)), mask.ravel().take(at)]
+            found = said / (meant @ np.ones(meant.shape[1]))
         shares = np.zeros(mask.shape)
         shares.put(at, found)
         return shares
-
-
-def _table(spec: TensorSpec, role: str) -> NDArray[np.float64] | None:
-    """Return, by each byte that can be stored, the probability or (of classes) the power it means.
-
-    None where a number takes more than a byte.
-    """
-    kind = spec.numpy_dtype
-    if kind.itemsize != 1:
-        return None
-    logits = spec.dequantize(np.arange(256, dtype=np.uint8).view(kind)).astype(np.float64)
-    powers = np.exp(np.clip(logits, -_MOST_LOGIT, _MOST_LOGIT))
-    return np.asarray(powers / (1.0 + powers) if role == "mask" else powers)
-
-
-def _stored_threshold(spec: TensorSpec, probability: float) -> float:
-    """Return the stored logit above which sigmoid(logit) exceeds a probability."""
-    if probability <= 0:
-        return -math.inf
-    if probability >= 1:
-        return math.inf
-    return math.log(probability / (1 - probability)) / spec.scale + spec.zero_point
