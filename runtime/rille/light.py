@@ -72,6 +72,10 @@ class Turn:
         """Return where a direction points after the turn, 0 to 360."""
         return ((180.0 - azimuth_deg if self.mirrored else azimuth_deg) + 90 * self.quarters) % 360
 
+    def under(self, light: str, azimuth_deg: float) -> Turn:
+        """Return this turn with the angle it leaves to a network's side for a Sun in the image."""
+        return replace(self, off_deg=_off(light, self.azimuth(azimuth_deg)))
+
     def apply(
         self, pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
@@ -126,6 +130,8 @@ class Turn:
 
     def restore(self, found: Segmentation) -> Segmentation:
         """Return what was found in a turned frame as it lies in the frame itself."""
+        if not self.name:
+            return replace(found, sun_off_deg=self.off_deg)
         back, g = self.inverse, found.geometry
         cell_x, cell_y = found.cell_px
         rows, columns = found.mask.shape
@@ -143,6 +149,14 @@ class Turn:
         )
 
 
+_TURNS = {
+    light: (Turn(), Turn(True, 2 if light in ("up", "down") else 0), Turn(False, 1), Turn(False, 3))
+    for light in AZIMUTHS_DEG
+}
+"""Light -> what brings the Sun to its side from each. Where the Sun is opposite, the image is
+mirrored, not turned by half, so that up stays up for networks lit from left or right."""
+
+
 def wrapped(angle_deg: float) -> float:
     """Return an angle as -180 (inclusive) to 180."""
     return (angle_deg + 180.0) % 360.0 - 180.0
@@ -156,9 +170,6 @@ def _off(light: str, azimuth_deg: float) -> float:
 def turn_for(light: str, azimuth_deg: float, before: Turn | None = None) -> Turn:
     """Return the turn that brings the Sun nearest to the side a network was trained for.
 
-    Where the Sun is opposite, the image is mirrored, not turned by half, so that up stays up for
-    networks lit from left or right.
-
     Args:
         light: that side; a key of `AZIMUTHS_DEG`.
         azimuth_deg: of the Sun in the image.
@@ -168,13 +179,18 @@ def turn_for(light: str, azimuth_deg: float, before: Turn | None = None) -> Turn
     Returns:
         The turn with the angle that remains, which is at most 45 degrees, or 55 with `before`.
     """
-    opposite = Turn(True, 2 if light in ("up", "down") else 0)
-    turns = [
-        replace(turn, off_deg=_off(light, turn.azimuth(azimuth_deg)))
-        for turn in (Turn(), opposite, Turn(False, 1), Turn(False, 3))
-    ]
-    for turn in turns:
-        if turn == before and abs(turn.off_deg or 0.0) <= 45.0 + _HOLD_DEG:
-            return turn
+    turns = (
+        Turn(),
+        Turn(True, 2 if light in ("up", "down") else 0),
+        Turn(False, 1),
+        Turn(False, 3),
+    )
+    if before in turns:
+        kept = before.under(light, azimuth_deg)
+        if abs(kept.off_deg or 0.0) <= 45.0 + _HOLD_DEG:
+            return kept
     # Rounded: of two that are as good, the first, which leaves the image as it is.
-    return min(turns, key=lambda turn: round(abs(turn.off_deg or 0.0), 6))
+    return min(
+        (turn.under(light, azimuth_deg) for turn in turns),
+        key=lambda turn: round(abs(turn.off_deg or 0.0), 6),
+    )

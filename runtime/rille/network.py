@@ -43,6 +43,23 @@ class StageTimes:
         return self.preprocess_ms + self.infer_ms + self.postprocess_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An image made ready for a network.
+
+    Attributes:
+        pixels: the image.
+        tensor: the network's input; overwritten when the next image is made ready.
+        geometry: where the image lies in it.
+        ms: milliseconds that took.
+    """
+
+    pixels: NDArray[np.uint8]
+    tensor: NDArray[Any]
+    geometry: Geometry
+    ms: float
+
+
 class Network:
     """A network in an engine, with its preprocessing and postprocessing.
 
@@ -110,21 +127,35 @@ class Network:
         contract = replace(self.contract, decision=decision)
         return Network(contract, self.variant, self.backend, self.bundle, self._engine)
 
-    def run(
-        self,
-        pixels: NDArray[np.uint8],
-        guard: OutputGuard | None = None,
-        views: Views | None = None,
-    ) -> tuple[Classification | Segmentation, StageTimes]:
-        """Answer for one image.
+    def prepare(self, pixels: NDArray[np.uint8], views: Views | None = None) -> Ready:
+        """Make one image ready for `answer`.
 
         Args:
             pixels: (H, W, 3) RGB or (H, W) grey, uint8.
-            guard: looks at the outputs of one source's pictures, in order.
             views: of this image, where several networks share them.
 
         Returns:
-            A `Classification` or a `Segmentation`, by the bundle's task, and the time spent.
+            The network's input, which the next call overwrites.
+
+        Raises:
+            ConfigError: not an 8-bit image of one or three channels.
+        """
+        start = time.perf_counter_ns()
+        tensor, geometry = self.preprocessor(pixels if views is None else views)
+        return Ready(pixels, tensor, geometry, (time.perf_counter_ns() - start) / 1e6)
+
+    def answer(
+        self, ready: Ready, guard: OutputGuard | None = None
+    ) -> tuple[Classification | Segmentation, StageTimes]:
+        """Answer for the image that was last made ready.
+
+        Args:
+            ready: what `prepare` returned.
+            guard: looks at the outputs of one source's pictures, in order.
+
+        Returns:
+            A `Classification` or a `Segmentation`, by the bundle's task, and the time spent, that
+            of `prepare` included.
 
         Raises:
             InferenceError: the engine failed, or gave numbers that are not finite.
@@ -132,22 +163,25 @@ class Network:
             OutputRangeError: they are beyond what the network can give.
         """
         start = time.perf_counter_ns()
-        tensor, geometry = self.preprocessor(pixels if views is None else views)
-        ready = time.perf_counter_ns()
-        outputs = self.backend.infer(tensor)
+        outputs = self.backend.infer(ready.tensor)
         inferred = time.perf_counter_ns()
         self._ranges(outputs)
         if guard is not None:
-            guard(outputs, pixels)
-        answer = self.decode(outputs, geometry)
+            guard(outputs, ready.pixels)
+        answer = self.decode(outputs, ready.geometry)
         done = time.perf_counter_ns()
-        times = StageTimes((ready - start) / 1e6, (inferred - ready) / 1e6, (done - inferred) / 1e6)
-        return answer, times
+        return answer, StageTimes(ready.ms, (inferred - start) / 1e6, (done - inferred) / 1e6)
+
+    def run(
+        self, pixels: NDArray[np.uint8], guard: OutputGuard | None = None
+    ) -> tuple[Classification | Segmentation, StageTimes]:
+        """Make one image ready and answer for it; see `prepare` and `answer`."""
+        return self.answer(self.prepare(pixels), guard)
 
     def decode(
         self, outputs: dict[str, NDArray[Any]], geometry: Geometry
     ) -> Classification | Segmentation:
-        """Turn stored outputs into an answer; see `run`."""
+        """Turn stored outputs into an answer; see `answer`."""
         if self._decoder is not None:
             return self._decoder(outputs, geometry)
         logits = self.variant.outputs["logits"].tensor.dequantize(outputs["logits"])[0]

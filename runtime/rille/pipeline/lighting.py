@@ -10,7 +10,7 @@ import numpy as np
 from rille.errors import InferenceError
 from rille.events import EventLog
 from rille.light import Turn
-from rille.network import Network, StageTimes
+from rille.network import Network, Ready, StageTimes
 from rille.result import Segmentation
 from rille.sun import Plan, SunTracker
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rille.frame import Frame
     from rille.postprocess.guard import OutputGuard
+    from rille.preprocess import Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Light:
         self._network = network
         self._sun = SunTracker(network.contract.light, events)
         self._buffer: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+        self._plan = Plan(Turn(), None)
         self._doubt: _Doubt | None = None
 
     @classmethod
@@ -50,16 +52,27 @@ class Light:
         contract = network.contract
         return cls(network, events) if contract.light and contract.task == "segmentation" else None
 
-    def run(
-        self, frame: Frame, guard: OutputGuard
+    def prepare(self, frame: Frame, views: Views) -> Ready:
+        """Turn a frame and make it ready; see `Network.prepare`.
+
+        Args:
+            frame: the frame.
+            views: of the frame as it is.
+        """
+        self._plan = self._sun.plan(frame.vehicle)
+        turned = self._turned(self._plan.turn, frame.pixels)
+        return self._network.prepare(turned, views if turned is frame.pixels else None)
+
+    def answer(
+        self, frame: Frame, ready: Ready, guard: OutputGuard
     ) -> tuple[Segmentation, StageTimes, tuple[str, ...]]:
-        """Answer for a frame, with what is doubtful about the light.
+        """Answer for the frame that was last made ready, with what is doubtful about the light.
 
         Raises:
-            InferenceError: see `Network.run`.
+            InferenceError: see `Network.answer`.
         """
-        plan = self._sun.plan(frame.vehicle)
-        answer, times = self._network.run(self._turned(plan.turn, frame.pixels), guard)
+        plan = self._plan
+        answer, times = self._network.answer(ready, guard)
         assert isinstance(answer, Segmentation)
         answer = plan.turn.restore(answer)
         self._doubt = _Doubt(plan, frame, answer) if plan.probe is not None else None

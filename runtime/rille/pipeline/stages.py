@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rille.cost import RECENT, CostModel
 from rille.errors import InferenceError, OutputRangeError, OutputStuckError
 from rille.events import EventLog
-from rille.network import Network, StageTimes
+from rille.network import Network, Ready, StageTimes
 from rille.pipeline.lighting import Light
 from rille.pipeline.moments import Moments
 from rille.postprocess.guard import OutputGuard
@@ -58,6 +58,24 @@ class Stage:
         """Return a stage that nothing was measured of; `vital` if it is the first job's."""
         cost = CostModel(quantile, first_wait=_VITAL_WAIT) if vital else CostModel(quantile)
         return cls(name, network, cost)
+
+    def prepare(self, frame: Frame, views: Views) -> Ready:
+        """Make a frame ready for `answer`; `views` are of it."""
+        if self.light is not None:
+            return self.light.prepare(frame, views)
+        return self.network.prepare(frame.pixels, views)
+
+    def answer(
+        self, frame: Frame, ready: Ready
+    ) -> tuple[Classification | Segmentation, StageTimes, tuple[str, ...]]:
+        """Answer for the frame that was last made ready, with what is doubtful about the light.
+
+        Raises:
+            InferenceError: see `rille.network.Network.answer`.
+        """
+        if self.light is not None:
+            return self.light.answer(frame, ready, self.guard)
+        return *self.network.answer(ready, self.guard), ()
 
     def ease(self, others_ms: float) -> float:
         """Return how much a load has eased since this stage is shed, 0 to 1; 1 if unknown.
@@ -178,14 +196,20 @@ class Runner:
         if self._aside is not None and len(wanted) > 1:
             return self._at_once(self._aside, wanted, frame, deadline_ns, moments, look)
         work = Work()
+        # All that is sure to run is made ready first, and the picture looked at while it is in the
+        # caches: an inference leaves nothing there.
+        ready = {
+            best.name: best.prepare(frame, self._views)
+            for best, *_ in wanted
+            if not best.cost.sheds
+        }
+        work.quality = look(frame, self._views)
         for stages in wanted:
             left_ms = (deadline_ns - moments.now(f"{stages[0].name} left")) / 1e6
             chosen = self._choose(stages, wanted, left_ms - self._margin_ms, work)
             if chosen is not None:
-                work.done.append(self._do(chosen, frame, moments))
+                work.done.append(self._do(chosen, frame, moments, ready.get(chosen[0].name)))
                 work.done[-1].learn()
-        # Last: a picture that has just come is in no cache, and looking at it took a millisecond.
-        work.quality = look(frame, self._views)
         return work
 
     def _at_once(
@@ -230,16 +254,20 @@ class Runner:
             )
         return None
 
-    def _do(self, chosen: tuple[Stage, float], frame: Frame, moments: Moments) -> Done:
+    def _do(
+        self,
+        chosen: tuple[Stage, float],
+        frame: Frame,
+        moments: Moments,
+        ready: Ready | None = None,
+    ) -> Done:
         """Run one stage; an engine's failure is its outcome, not an exception."""
         stage, left_ms = chosen
         done = Done(stage, left_ms)
         begin = moments.now(f"{stage.name} begin")
         try:
-            if stage.light is None:
-                done.answer, done.times = stage.network.run(frame.pixels, stage.guard, self._views)
-            else:
-                done.answer, done.times, done.flags = stage.light.run(frame, stage.guard)
+            ready = ready or stage.prepare(frame, self._views)
+            done.answer, done.times, done.flags = stage.answer(frame, ready)
         except InferenceError as wrong:
             done.error = f"{'segment' if stage.name == 'lighter' else stage.name}: {wrong}"
             done.stuck = isinstance(wrong, OutputStuckError)
