@@ -67,7 +67,7 @@ class TensorSpec:
             return real.astype(np.float32, copy=False)
         low, high = _RANGES[self.dtype]
         steps = np.floor(real.astype(np.float64) / self.scale + _UPWARD) + self.zero_point
-        return np.asarray(np.clip(steps, low, high), self.numpy_dtype)
+        return np.asarray(np.minimum(np.maximum(steps, low), high), self.numpy_dtype)
 
     def dequantize(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Turn stored numbers into real ones."""

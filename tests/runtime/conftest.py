@@ -265,6 +265,6 @@ def site(tmp_path: Path, installed: Path) -> Path:
 def each_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each library of compiled kernels that this machine can run."""
     chosen = library.load(request.param)
-    for name in ("pixels", "masks", "centres", "picture", "products"):
+    for name in ("pixels", "masks", "centres", "found", "picture", "products"):
         module = importlib.import_module(f"rille.kernels.{name}")
         monkeypatch.setattr(module, "load", lambda: chosen)

@@ -11,16 +11,17 @@ from rille.bundle.manifest import Decision
 from rille.ellipse import Ellipse, draw_ellipses
 from rille.postprocess.blend import BLEND_FLOOR, Blend
 from rille.postprocess.centres import Boxes
-from rille.postprocess.grid import Grid
 from rille.tensor import TensorSpec
 
 FLOAT = TensorSpec(shape=(1, 64, 64, 1))
 INT8 = TensorSpec(shape=(1, 64, 64, 1), dtype="int8", scale=0.1, zero_point=5)
-HERE = Grid(1.0, 1.0)
+HERE = (1.0, 1.0)
 
 
-def blend(spec: TensorSpec, weight: float, threshold: float, grid: Grid = HERE) -> Blend:
-    return Blend(spec, Decision(mask_threshold=threshold, mask_from_features=weight), grid)
+def blend(
+    spec: TensorSpec, weight: float, threshold: float, cell: tuple[float, float] = HERE
+) -> Blend:
+    return Blend(spec, Decision(mask_threshold=threshold, mask_from_features=weight), cell)
 
 
 def boxes(*features: tuple[Ellipse, float]) -> Boxes:
@@ -68,10 +69,10 @@ def test_without_features_only_the_logits_speak() -> None:
 
 def test_outlines_are_the_exact_ones_on_every_grid() -> None:
     nothing = np.full((64, 64), -50.0, np.float32)
-    for grid, scale in ((HERE, 1.0), (Grid(2.0, 2.0), 2.0)):
+    for cell, scale in ((HERE, 1.0), ((2.0, 2.0), 2.0)):
         for radius in (0.4, 6.0, 12.0, 24.0):
             circle = Ellipse(32.3 * scale, 31 * scale, radius * scale, radius * scale, 0.0)
-            mask = blend(FLOAT, 0.7, 0.3, grid)(nothing, boxes((circle, 1.0)))
+            mask = blend(FLOAT, 0.7, 0.3, cell)(nothing, boxes((circle, 1.0)))
             exact = np.zeros((64, 64), np.uint8)
             draw_ellipses(exact, [circle.mapped(1 / scale, 1 / scale, *[0.5 / scale - 0.5] * 2)])
             np.testing.assert_array_equal(mask, exact)

@@ -218,6 +218,46 @@ def test_shares_are_those_of_the_table() -> None:
     np.testing.assert_array_equal(one[wanted], powers[:, :, 0][wanted])
 
 
+def ellipses_by_hand(found: Any, score: float, diameter: float) -> Any:
+    """What `kernels.chosen` says it does, in NumPy, for the source of the test below."""
+    chosen = found.copy()
+    chosen[:, 1], chosen[:, 2] = found[:, 1] * 2 - 3, found[:, 2] * 1.5 + 1
+    chosen[:, 3:] *= (4, 2.25, 3, 1)
+    area = np.maximum(found[:, 3] * found[:, 4] - found[:, 5] ** 2, 0)
+    inside = (chosen[:, 1:3] >= -0.5).all(axis=1) & (chosen[:, 1:3] < (39.5, 29.5)).all(axis=1)
+    fits = (found[:, 6] >= score) & (4 * area**0.25 >= diameter) & inside
+    chosen = chosen[fits]
+    return chosen[np.argsort(-chosen[:, 6], kind="stable")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(n=st.integers(0, 70), seed=st.integers(0, 2**31), levels=st.sampled_from([2, 1000]))
+def test_what_is_published_is_chosen_as_by_hand(n: int, seed: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = rng.uniform(-5, 25, (n, 7))
+    found[:, 3:5] = np.abs(found[:, 3:5])
+    found[:, 0], found[:, 6] = rng.integers(1, 5, n), rng.integers(0, levels, n) / levels
+    rows = kernels.chosen(
+        found, score=0.3, diameter=6.0, scale=(2.0, 1.5), shift=(-3.0, 1.0), size=(40, 30)
+    )
+    np.testing.assert_allclose(rows, ellipses_by_hand(found, 0.3, 6.0), rtol=1e-13, atol=1e-13)
+
+
+def test_a_region_is_spread_as_its_points_are() -> None:
+    rng = np.random.default_rng(5)
+    mask = (rng.random((30, 40)) < 0.3).astype(np.uint8)
+    shares = rng.random(mask.shape)
+    found = kernels.spread(kernels.RegionFinder(mask.shape, [1])(mask, shares), (2.0, 3.0))
+    number, labels = cv2.connectedComponents(mask, connectivity=8)
+    assert len(found) == number - 1 > 3
+    in_order = sorted(range(1, number), key=lambda k: int(np.flatnonzero(labels == k)[0]))
+    for k, row in zip(in_order, found, strict=True):
+        y, x = (np.nonzero(labels == k)[axis].astype(float) for axis in (0, 1))
+        spread = ((x.var() + 1 / 12) * 4, (y.var() + 1 / 12) * 9, np.cov(x, y, bias=True)[0, 1] * 6)
+        expected = (1, x.mean() * 2 + 0.5, y.mean() * 3 + 1, *spread, shares[labels == k].mean())
+        np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
+
+
 def boxes(n: int, around: int, score: int, sizes: int) -> NDArray[np.float64]:
     """Boxes of arrays of these lengths."""
     return kernels.boxes(
@@ -242,6 +282,12 @@ def boxes(n: int, around: int, score: int, sizes: int) -> NDArray[np.float64]:
         lambda: boxes(3, 2, 3, 3),
         lambda: kernels.believed(np.zeros((2, 2)), np.zeros((1, 5)), LIMITS, (1.0, 1.0)),
         lambda: kernels.believed(np.zeros((2, 2)), np.zeros((1, 6)), LIMITS[1:], (1.0, 1.0)),
+        lambda: kernels.chosen(
+            np.zeros((3, 6)), score=0, diameter=0, scale=(1, 1), shift=(0, 0), size=(9, 9)
+        ),
+        lambda: kernels.spread(
+            kernels.Sums(np.zeros(2, np.int32), np.zeros(2), np.zeros((1, 6), np.int64)), (1, 1)
+        ),
         lambda: kernels.RegionFinder((4, 4), [1])(np.zeros((4, 5), np.uint8), np.zeros((4, 4))),
         lambda: kernels.RegionFinder((2, 2), [3]).shares(
             np.zeros((2, 2, 2), np.int8), np.full((2, 2), 3, np.uint8), np.zeros(256)

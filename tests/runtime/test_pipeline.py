@@ -208,7 +208,7 @@ def test_an_interrupt_inside_a_stage_still_accounts_for_the_frame() -> None:
     def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    pipeline.networks["segment"].run = interrupted  # type: ignore[assignment,method-assign]
+    pipeline.networks["segment"].answer = interrupted  # type: ignore[assignment,method-assign]
     with pytest.raises(KeyboardInterrupt):
         list(pipeline.stream(ScriptedCamera([0.0] * 3, [False], realtime=False)))
     check_account(pipeline, 1)

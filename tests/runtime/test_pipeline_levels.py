@@ -259,7 +259,7 @@ def test_an_interrupt_waits_for_the_other_network() -> None:
     def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    pipeline.networks["segment"].run = interrupted  # type: ignore[assignment,method-assign]
+    pipeline.networks["segment"].answer = interrupted  # type: ignore[assignment,method-assign]
     with pipeline, pytest.raises(KeyboardInterrupt):
         list(pipeline.stream(ScriptedCamera([0.0] * 3, [False], realtime=False)))
     check_account(pipeline, 1)

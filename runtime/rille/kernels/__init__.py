@@ -6,6 +6,7 @@ cannot, and may be called by several threads at once.
 """
 
 from rille.kernels.centres import PeakFinder, believed, boxes
+from rille.kernels.found import chosen, spread
 from rille.kernels.masks import RegionFinder, Sums, counts, largest
 from rille.kernels.picture import Look, look
 from rille.kernels.pixels import clahe, gray, halve, resize
@@ -19,6 +20,7 @@ __all__ = [
     "Sums",
     "believed",
     "boxes",
+    "chosen",
     "clahe",
     "counts",
     "gray",
@@ -26,4 +28,5 @@ __all__ = [
     "largest",
     "look",
     "resize",
+    "spread",
 ]

@@ -36,6 +36,14 @@ static void count(const u8 *src, i64 h, i64 w, i64 top, i64 left, i64 th, i64 tw
   for (int k = 0; k < LEVELS; k++) found[k] = (i32)(n[0][k] + n[1][k] + n[2][k] + n[3][k]);
 }
 
+/* Round a number from 0 to 255, half to even: adding 1.5 * 2**23 leaves it in the low bits. */
+static u32 rounded(float v) {
+  const float shifted = v + 12582912.0f;
+  u32 bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  return bits & 255;
+}
+
 /* Cut a histogram at the limit, spread what was cut evenly, and write what becomes of each level. */
 static void equalize(i32 *counts, i32 limit, float scale, u8 *table) {
   i32 cut = 0;
@@ -49,10 +57,10 @@ static void equalize(i32 *counts, i32 limit, float scale, u8 *table) {
   const i32 step = rest ? LEVELS / rest : LEVELS;
   for (i32 k = 0; k < LEVELS && rest > 0; k += step, rest--) counts[k]++;
   i32 sum = 0;
+  for (int k = 0; k < LEVELS; k++) counts[k] = sum += counts[k] + each;
   for (int k = 0; k < LEVELS; k++) {
-    sum += counts[k] + each;
-    float level = __builtin_rintf((float)sum * scale);
-    table[k] = level > 255.0f ? 255 : (u8)level;
+    const float level = (float)counts[k] * scale;
+    table[k] = (u8)rounded(level > 255.0f ? 255.0f : level);
   }
 }
 

@@ -34,6 +34,8 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "rille_boxes": ([_P, _I, _P, _P, _P, _P, _I, *[_REAL] * 4, _P], _I),
     "rille_believed_8": ([_P, _I, _I, _BYTE, _P, _I, _REAL, _REAL, _P, _P], None),
     "rille_believed_f": ([_P, _I, _I, _BYTE, _P, _I, _REAL, _REAL, _P, _P], None),
+    "rille_spread": ([_P, _P, _P, _I, _REAL, _REAL, _P], None),
+    "rille_chosen": ([_P, _I, _REAL, _REAL, _P, _P, _P], _I),
     "rille_products_8": ([_P, _I, _BYTE, _BYTE, _P, _I, _P], None),
     "rille_look": ([_P, _I, _I, ctypes.c_uint32, _P], None),
 }

@@ -34,15 +34,25 @@ static void add_edge(Sums *sums, u8 pixel, u8 beside, u8 above, u8 below, u32 wh
   add(sums, three + 1, &above, &below, 1, white);
 }
 
-/* Mix n bytes into a number: any one change of a word changes it. */
-static u64 mixed(u64 hash, const u8 *p, i64 n) {
+/* Mix a word into a number: any one change of it changes that. */
+static u64 mixed(u64 hash, u64 word) {
+  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+  return hash ^ hash >> 32;
+}
+
+/* Mix n bytes into four numbers, of which none waits for another. */
+static void mix_row(u64 *hashes, const u8 *p, i64 n) {
+  for (; n >= 32; p += 32, n -= 32)
+    for (int k = 0; k < 4; k++) {
+      u64 word;
+      memcpy(&word, p + 8 * k, 8);
+      hashes[k] = mixed(hashes[k], word);
+    }
   for (; n > 0; p += 8, n -= 8) {
     u64 word = 0;
     memcpy(&word, p, n < 8 ? (size_t)n : 8);
-    hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-    hash ^= hash >> 32;
+    hashes[0] = mixed(hashes[0], word);
   }
-  return hash;
 }
 
 /* Look at a (h, w) plane whose rows follow one another.
@@ -51,7 +61,7 @@ static u64 mixed(u64 hash, const u8 *p, i64 n) {
        (four neighbours, mirrored at the edges), and a hash of the pixels. */
 API void rille_look(const u8 *plane, i64 h, i64 w, u32 white, i64 *out) {
   Sums sums = {0, 0, 0, 0, 0};
-  u64 hash = 0;
+  u64 hashes[4] = {0, 1, 2, 3};
   for (i64 y = 0; y < h; y++) {
     const u8 *p = plane + y * w;
     const u8 *above = y ? p - w : p, *below = y + 1 < h ? p + w : p;
@@ -61,8 +71,9 @@ API void rille_look(const u8 *plane, i64 h, i64 w, u32 white, i64 *out) {
     for (i64 x = 1; x < w - 1; x += STRETCH)
       add(&sums, p + x, above + x, below + x, w - 1 - x < STRETCH ? w - 1 - x : STRETCH, white);
     if (w > 1) add_edge(&sums, p[w - 1], p[w - 2], above[w - 1], below[w - 1], white);
-    hash = mixed(hash, p, w);
+    mix_row(hashes, p, w);
   }
   memcpy(out, &sums, sizeof sums);
-  out[5] = (i64)hash;
+  for (int k = 1; k < 4; k++) hashes[0] = mixed(hashes[0], hashes[k]);
+  out[5] = (i64)hashes[0];
 }

@@ -3,7 +3,29 @@
 
 /* BT.601 luma of n red-first pixels, weights in 1/32768, as OpenCV's. */
 API void rille_gray(const u8 *restrict rgb, i64 n, u8 *restrict out) {
-  for (i64 i = 0; i < n; i++)
+  i64 i = 0;
+#if defined(__AVX2__)
+  const __m256i reds_greens = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10, -1));
+  const __m256i blues = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(2, -1, -1, -1, 5, -1, -1, -1, 8, -1, -1, -1, 11, -1, -1, -1));
+  const __m256i red_green = _mm256_set1_epi32(19235 << 16 | 9798), blue = _mm256_set1_epi32(3735);
+  const __m256i half = _mm256_set1_epi32(16384);
+  for (; i + 18 <= n; i += 16) { /* reads four times 16 bytes, of which 12 count */
+    __m256i sums[2];
+    for (int k = 0; k < 2; k++) {
+      const __m128i *p = (const __m128i *)(rgb + 3 * i + 24 * k), *q = (const __m128i *)(rgb + 3 * i + 24 * k + 12);
+      const __m256i v = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(p)), _mm_loadu_si128(q), 1);
+      const __m256i two = _mm256_madd_epi16(_mm256_shuffle_epi8(v, reds_greens), red_green);
+      const __m256i third = _mm256_madd_epi16(_mm256_shuffle_epi8(v, blues), blue);
+      sums[k] = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(two, third), half), 15);
+    }
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(sums[0], sums[1]), 0xD8);
+    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0xD8);
+    _mm_storeu_si128((__m128i *)(out + i), _mm256_castsi256_si128(bytes));
+  }
+#endif
+  for (; i < n; i++)
     out[i] = (u8)((rgb[3 * i] * 9798u + rgb[3 * i + 1] * 19235u + rgb[3 * i + 2] * 3735u + 16384u) >> 15);
 }
 
@@ -50,17 +72,39 @@ API void rille_halve(const u8 *src, i64 h, i64 w, i64 c, u8 *out) {
   }
 }
 
+/* Say for each eight of n columns where, in 16 bytes from the first's own place on, the two neighbours of
+   each lie: 16 numbers. Return for how many columns that can be said. */
+static i64 places(const i32 *restrict at, i64 n, u8 *restrict where) {
+  i64 x = 0;
+  for (; x + 8 <= n && at[x + 7] - at[x] <= 14; x += 8)
+    for (int k = 0; k < 8; k++) {
+      where[2 * (x + k)] = (u8)(at[x + k] - at[x]);
+      where[2 * (x + k) + 1] = (u8)(at[x + k] - at[x] + 1);
+    }
+  return x;
+}
+
 /* Mix neighbours in a row: at says, for each of n columns that come out, the first of the two, and
-   parts 2048 times the part of each. What is written is 128 times the pixels. */
+   parts 2048 times the part of each. What is written is 128 times the pixels.
+
+   where: of the first `near` columns, see above. */
 static void across_1(const u8 *restrict row, i64 w, const i32 *restrict at, const i16 *restrict parts, i64 n,
-                     i16 *restrict out) {
+                     const u8 *restrict where, i64 near, i16 *restrict out) {
   i64 x = 0;
 #if defined(__SSE2__)
   const __m128i zero = _mm_setzero_si128();
   for (; x + 8 <= n && at[x + 7] + 2 <= w; x += 8) {
-    u16 both[8];
-    for (int k = 0; k < 8; k++) memcpy(both + k, row + at[x + k], 2);
-    __m128i v = _mm_loadu_si128((const __m128i *)both);
+    __m128i v;
+#if defined(__SSSE3__)
+    if (x < near && at[x] + 16 <= w)
+      v = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(row + at[x])), _mm_loadu_si128((const __m128i *)(where + 2 * x)));
+    else
+#endif
+    {
+      u16 both[8];
+      for (int k = 0; k < 8; k++) memcpy(both + k, row + at[x + k], 2);
+      v = _mm_loadu_si128((const __m128i *)both);
+    }
     const __m128i *p = (const __m128i *)(parts + 2 * x);
     __m128i lower = _mm_madd_epi16(_mm_unpacklo_epi8(v, zero), _mm_loadu_si128(p));
     __m128i upper = _mm_madd_epi16(_mm_unpackhi_epi8(v, zero), _mm_loadu_si128(p + 1));
@@ -68,17 +112,16 @@ static void across_1(const u8 *restrict row, i64 w, const i32 *restrict at, cons
     _mm_storeu_si128((__m128i *)(out + x), v);
   }
 #elif defined(__ARM_NEON)
-  for (; x + 8 <= n && at[x + 7] + 2 <= w; x += 8) {
-    u8 both[16];
-    for (int k = 0; k < 8; k++) memcpy(both + 2 * k, row + at[x + k], 2);
-    uint8x8x2_t v = vld2_u8(both);
+  for (; x < near && at[x] + 16 <= w; x += 8) {
+    uint16x8_t v = vreinterpretq_u16_u8(vqtbl1q_u8(vld1q_u8(row + at[x]), vld1q_u8(where + 2 * x)));
     int16x8x2_t p = vld2q_s16(parts + 2 * x);
-    int16x8_t a = vreinterpretq_s16_u16(vmovl_u8(v.val[0])), b = vreinterpretq_s16_u16(vmovl_u8(v.val[1]));
+    int16x8_t a = vreinterpretq_s16_u16(vandq_u16(v, vdupq_n_u16(255))), b = vreinterpretq_s16_u16(vshrq_n_u16(v, 8));
     int32x4_t lower = vmlal_s16(vmull_s16(vget_low_s16(a), vget_low_s16(p.val[0])), vget_low_s16(b), vget_low_s16(p.val[1]));
     int32x4_t upper = vmlal_high_s16(vmull_high_s16(a, p.val[0]), b, p.val[1]);
     vst1q_s16(out + x, vcombine_s16(vshrn_n_s32(lower, 4), vshrn_n_s32(upper, 4)));
   }
 #endif
+  (void)where, (void)near;
   for (; x < n; x++) {
     const u8 *p = row + at[x];
     const i32 second = parts[2 * x + 1] ? p[1] * parts[2 * x + 1] : 0;
@@ -123,13 +166,15 @@ static void across_3(const u8 *restrict row, i64 w, const i32 *restrict at, cons
    columns: for each of w_out the first of its two neighbours; column_parts as row_parts. A second
        neighbour whose part is 0 need not exist.
    flip: is or-ed exclusively into each byte that comes out; 128 makes it int8 about 128.
-   stride: bytes from row to row of out. scratch: 2 * (w_out * c + 8) numbers. */
+   stride: bytes from row to row of out. scratch: 3 * (w_out * c + 8) numbers. */
 API void rille_resize(const u8 *src, i64 w, i64 c, const i32 *rows, const i16 *row_parts, i64 h_out,
                       const i32 *columns, const i16 *column_parts, i64 w_out, u8 flip, i64 stride, u8 *out,
                       i16 *scratch) {
   const i64 n = w_out * c;
   i16 *mixed[2] = {scratch, scratch + n + 8};
   i32 held[2] = {-1, -1};
+  u8 *const where = (u8 *)(scratch + 2 * (n + 8));
+  const i64 near = c == 1 ? places(columns, w_out, where) : 0;
   for (i64 y = 0; y < h_out; y++, out += stride) {
     for (int k = 0; k < 2; k++) {
       const i32 row = rows[2 * y + k];
@@ -139,12 +184,17 @@ API void rille_resize(const u8 *src, i64 w, i64 c, const i32 *rows, const i16 *r
         held[1] = held[0], held[0] = row;
       }
       if (held[k] == row) continue;
-      (c == 1 ? across_1 : across_3)(src + row * w * c, w, columns, column_parts, w_out, mixed[k]);
+      if (c == 1)
+        across_1(src + row * w, w, columns, column_parts, w_out, where, near, mixed[k]);
+      else
+        across_3(src + row * w * 3, w, columns, column_parts, w_out, mixed[k]);
       held[k] = row;
     }
     const i16 *restrict upper = mixed[0], *restrict lower = mixed[1];
-    const i32 up = row_parts[2 * y], down = row_parts[2 * y + 1];
-    for (i64 x = 0; x < n; x++)
-      out[x] = (u8)(((upper[x] * up >> 16) + (lower[x] * down >> 16) + 2) >> 2) ^ flip;
+    const i16 up = row_parts[2 * y], down = row_parts[2 * y + 1];
+    for (i64 x = 0; x < n; x++) {
+      const i16 above = (i16)(upper[x] * up >> 16), below = (i16)(lower[x] * down >> 16);
+      out[x] = (u8)((i16)(above + below + 2) >> 2) ^ flip;
+    }
   }
 }

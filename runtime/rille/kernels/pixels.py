@@ -74,7 +74,7 @@ def resize(
     stride = _stride(out, channels)
     rows, row_parts = _rows(pixels.shape[0], out.shape[0])
     columns, column_parts = _columns(pixels.shape[1], out.shape[1])
-    scratch = np.empty(2 * (out.shape[1] * channels + _SPARE), np.int16)
+    scratch = np.empty(3 * (out.shape[1] * channels + _SPARE), np.int16)
     load().rille_resize(
         *(address(pixels), pixels.shape[1], channels),
         *(address(rows), address(row_parts), out.shape[0]),

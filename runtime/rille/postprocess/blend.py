@@ -13,7 +13,6 @@ import numpy as np
 
 from rille import kernels
 from rille.bundle.manifest import Decision
-from rille.postprocess.grid import Grid
 from rille.postprocess.logits import stored_above
 
 if TYPE_CHECKING:
@@ -38,11 +37,11 @@ class Blend:
     Args:
         spec: of the mask output.
         decision: weight and threshold.
-        grid: of the mask output.
+        cell: network pixels in one cell of the mask output, in x and y.
     """
 
-    def __init__(self, spec: TensorSpec, decision: Decision, grid: Grid) -> None:
-        self._cell = grid.x, grid.y
+    def __init__(self, spec: TensorSpec, decision: Decision, cell: tuple[float, float]) -> None:
+        self._cell = cell
         weight, threshold = decision.mask_from_features, decision.mask_threshold
         scores = (step / _STEPS for step in range(_STEPS + 1))
         missing = (threshold - weight * score for score in scores)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rille import kernels
-from rille.postprocess.grid import Found, Grid
 from rille.postprocess.logits import Reading, probability
 
 if TYPE_CHECKING:
@@ -37,12 +36,15 @@ class Boxes:
         """(n,) confidence, 0 to 1."""
         return self.rows[:, 4]
 
-    def found(self) -> Found:
-        """Return the ellipses inside, of the first label."""
-        x, y, width, height, score, _ = self.rows.T
+    def found(self) -> NDArray[np.float64]:
+        """Return the ellipses inside, of the first label; see `rille.kernels.spread`."""
+        found = np.zeros((len(self.rows), 7))
+        found[:, 0] = 1
+        found[:, 1:3] = self.rows[:, :2]
         # For a filled ellipse the variance along an axis is a quarter of the squared half axis.
-        xx, yy = (width / 4) ** 2, (height / 4) ** 2
-        return Found(np.ones(len(x), np.int32), x, y, xx, yy, np.zeros(len(x)), score)
+        found[:, 3:5] = (self.rows[:, 2:4] / 4) ** 2
+        found[:, 6] = self.score
+        return found
 
 
 class CentreReader:
@@ -50,16 +52,21 @@ class CentreReader:
 
     Args:
         centre, size: the outputs.
-        grid: from their cells to network pixels.
+        cell: network pixels in one of their cells, in x and y.
         above: the least stored number of a centre, itself left out.
         most: boxes at most; twice as many peaks are looked at.
     """
 
     def __init__(
-        self, centre: TensorSpec, size: TensorSpec, grid: Grid, above: float, most: int
+        self,
+        centre: TensorSpec,
+        size: TensorSpec,
+        cell: tuple[float, float],
+        above: float,
+        most: int,
     ) -> None:
         _, height, width, _ = centre.shape
-        self._columns, self._cell = width, (grid.x, grid.y)
+        self._columns, self._cell = width, cell
         self._above, self._most = above, most
         self._peaks = kernels.PeakFinder((height, width), centre.numpy_dtype)
         self._score = Reading(centre, probability)

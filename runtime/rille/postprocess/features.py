@@ -23,19 +23,19 @@ import numpy as np
 
 from rille import kernels
 from rille.bundle.manifest import Decision, LabelEntry, Variant
+from rille.ellipse import ellipse_from_moments
 from rille.errors import InferenceError
 from rille.kernels import RegionFinder
 from rille.postprocess.blend import BLEND_FLOOR, Blend
 from rille.postprocess.centres import CentreReader
-from rille.postprocess.grid import Found, Grid
 from rille.postprocess.logits import Reading, powers, probability, stored_above
-from rille.postprocess.regions import regions
-from rille.result import Segmentation
+from rille.result import Feature, Segmentation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rille.preprocess import Geometry
+    from rille.tensor import TensorSpec
 
 
 class FeatureDecoder:
@@ -52,7 +52,7 @@ class FeatureDecoder:
         self._decision = decision
         self._labels = [label.name for label in labels]
         self._role = "classes" if "classes" in self._specs else "mask"
-        self._mask_grid = Grid.between(variant.input, self._specs[self._role])
+        self._cell = _cell(variant.input, self._specs[self._role])
         if self._role == "mask":
             self._mask_above = stored_above(self._specs["mask"], decision.mask_threshold)
         wanted = decision.feature_labels or self._labels
@@ -66,13 +66,13 @@ class FeatureDecoder:
         if "centre" in self._specs:
             least = decision.feature_threshold
             if decision.mask_from_features:
-                self._blend = Blend(self._specs["mask"], decision, self._mask_grid)
+                self._blend = Blend(self._specs["mask"], decision, self._cell)
                 least = min(least, BLEND_FLOOR)
             centre = self._specs["centre"]
             self._centres = CentreReader(
                 centre,
                 self._specs["size"],
-                Grid.between(variant.input, centre),
+                _cell(variant.input, centre),
                 stored_above(centre, least),
                 decision.max_features,
             )
@@ -102,30 +102,46 @@ class FeatureDecoder:
             mask = (raw[:, :, 0] > self._mask_above).view(np.uint8)
         self._clear_margins(mask, geometry)
         found = self._from_regions(mask, raw) if boxes is None else boxes.found()
-        inside = geometry.width * geometry.height / self._mask_grid.cell
+        inside = geometry.width * geometry.height / math.prod(self._cell)
         counts = kernels.counts(mask)[1 : 1 + len(self._labels)].tolist()
         shares = [min(1.0, n / inside) for n in counts]
         return Segmentation(
             mask=mask,
             geometry=geometry,
-            features=found.features(geometry, self._labels, self._decision),
+            features=self._features(found, geometry),
             coverage=min(1.0, sum(shares)),
             shares=dict(zip(self._labels, shares, strict=True)),
-            cell_px=(self._mask_grid.x, self._mask_grid.y),
+            cell_px=self._cell,
         )
 
     def _clear_margins(self, mask: NDArray[np.uint8], geometry: Geometry) -> None:
         """Zero the mask where the letterbox shows nothing."""
-        grid = self._mask_grid
-        mask[: math.ceil(geometry.top / grid.y)] = 0
-        mask[math.ceil((geometry.top + geometry.height) / grid.y) :] = 0
-        mask[:, : math.ceil(geometry.left / grid.x)] = 0
-        mask[:, math.ceil((geometry.left + geometry.width) / grid.x) :] = 0
+        x, y = self._cell
+        mask[: math.ceil(geometry.top / y)] = 0
+        mask[math.ceil((geometry.top + geometry.height) / y) :] = 0
+        mask[:, : math.ceil(geometry.left / x)] = 0
+        mask[:, math.ceil((geometry.left + geometry.width) / x) :] = 0
 
-    def _from_regions(self, mask: NDArray[np.uint8], raw: NDArray[Any]) -> Found:
+    def _from_regions(self, mask: NDArray[np.uint8], raw: NDArray[Any]) -> NDArray[np.float64]:
         """Fit an ellipse to each connected region of each label."""
-        sums = self._finder(mask, self._shares(raw, mask))
-        return regions(sums, self._mask_grid)
+        return kernels.spread(self._finder(mask, self._shares(raw, mask)), self._cell)
+
+    def _features(self, found: NDArray[np.float64], geometry: Geometry) -> tuple[Feature, ...]:
+        """Return what is published of (n, 7) ellipses in network pixels, the best first."""
+        decision = self._decision
+        rows = kernels.chosen(
+            found,
+            score=decision.feature_threshold,
+            # A hair's breadth for the rounding.
+            diameter=decision.min_diameter_px * (1 - 1e-9),
+            scale=(1 / geometry.scale_x, 1 / geometry.scale_y),
+            shift=geometry.to_source(0.0, 0.0),
+            size=(geometry.source_width, geometry.source_height),
+        )
+        return tuple(
+            Feature(self._labels[int(value) - 1], ellipse_from_moments(*moments), score)
+            for value, *moments, score in rows[: decision.max_features].tolist()
+        )
 
     def _shares(self, raw: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the probability of what the mask says, for each cell that may be in a region."""
@@ -142,3 +158,8 @@ class FeatureDecoder:
         shares = np.zeros(mask.shape)
         shares.put(at, found)
         return shares
+
+
+def _cell(taken: TensorSpec, given: TensorSpec) -> tuple[float, float]:
+    """Return how many pixels of an input (1, H, W, C) an output's cell is wide and high."""
+    return taken.shape[2] / given.shape[2], taken.shape[1] / given.shape[1]

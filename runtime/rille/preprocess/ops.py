@@ -162,8 +162,7 @@ class Normalize:
 
     def table(self, content: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the (256, channels or 1) table of values for pixels 0..255."""
-        pixels = np.arange(256, dtype=np.float64)[:, None]
-        return ((pixels - self.mean) / self.std).astype(np.float32)
+        return ((_PIXELS - self.mean) / self.std).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,9 +184,10 @@ class Standardize:
     def table(self, content: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the (256, channels) table of values for pixels 0..255 of this image."""
         mean, std = cv2.meanStdDev(content)
-        pixels = np.arange(256, dtype=np.float64)[:, None]
-        return np.asarray((pixels - mean.T) / np.maximum(std.T, self.floor), np.float32)
+        return np.asarray((_PIXELS - mean.T) / np.maximum(std.T, self.floor), np.float32)
 
+
+_PIXELS = np.arange(256, dtype=np.float64)[:, None]
 
 Op = Gray | Rgb | Equalize | Clahe | Resize | Letterbox | Normalize | Standardize
 _OPS: dict[str, type[Op]] = {
