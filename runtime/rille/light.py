@@ -179,13 +179,8 @@ def turn_for(light: str, azimuth_deg: float, before: Turn | None = None) -> Turn
     Returns:
         The turn with the angle that remains, which is at most 45 degrees, or 55 with `before`.
     """
-    turns = (
-        Turn(),
-        Turn(True, 2 if light in ("up", "down") else 0),
-        Turn(False, 1),
-        Turn(False, 3),
-    )
-    if before in turns:
+    turns = _TURNS[light]
+    if before is not None and before in turns:
         kept = before.under(light, azimuth_deg)
         if abs(kept.off_deg or 0.0) <= 45.0 + _HOLD_DEG:
             return kept

@@ -196,7 +196,7 @@ class Runner:
         if self._aside is not None and len(wanted) > 1:
             return self._at_once(self._aside, wanted, frame, deadline_ns, moments, look)
         work = Work()
-        # All that is sure to run is made ready first, and the picture looked at while it is in the
+        # All that ran last time is made ready first, and the picture looked at while it is in the
         # caches: an inference leaves nothing there.
         ready = {
             best.name: best.prepare(frame, self._views)
