@@ -6,8 +6,7 @@ Pixel (0, 0) has its centre at (0.0, 0.0); y points down; angles turn from +x to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Ellipse:
+class Ellipse(NamedTuple):  # a third of the time of a frozen dataclass, a hundred times a frame
     """An ellipse in image pixels.
 
     Attributes:
@@ -99,6 +97,10 @@ def ellipse_from_moments(x: float, y: float, xx: float, yy: float, xy: float) ->
         x, y: centre in pixels.
         xx, yy, xy: variances and covariance of its pixels in square pixels.
     """
+    if xy == 0.0:
+        return Ellipse.from_box(
+            x, y, 4.0 * math.sqrt(max(xx, 1e-12)), 4.0 * math.sqrt(max(yy, 1e-12))
+        )
     mean, half = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
     major = 2.0 * math.sqrt(max(mean + half, 1e-12))
     minor = 2.0 * math.sqrt(max(mean - half, 1e-12))

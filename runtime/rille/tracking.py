@@ -10,7 +10,7 @@ segmentation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -90,7 +90,7 @@ class FeatureTracker:
         zoom = np.diag([scale, scale, 1.0])
         in_frame = np.linalg.inv(zoom) @ motion @ zoom
         height, width = pixels.shape[:2]
-        moved = [replace(f, ellipse=_moved(f.ellipse, in_frame)) for f in anchor.features]
+        moved = [f._replace(ellipse=_moved(f.ellipse, in_frame)) for f in anchor.features]
         kept = tuple(f for f in moved if _in_sight(f.ellipse, width, height))
         self._anchor = _Anchor(small, scale, kept, anchor.captured_ns, anchor.age + 1)
         return Tracked(
