@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rille.bench.blocks import StageBlocks
     from rille.pipeline import Pipeline
 
+ROW = 20
+"""Frames that each program works on before the next one's turn: frame by frame, each would find the
+caches full of what the others left there, as nothing in flight does."""
 SHORT_FRAMES, SHORT_S = 1000, 600.0
 """A run with fewer frames, or shorter, is labelled "short run": its tail means little."""
 
@@ -128,6 +131,8 @@ def run_closed(
 ) -> ClosedResult:
     """Measure pipeline and floors on the same frames, with blocks of single parts in between.
 
+    They take turns, `ROW` frames at a time, and another one begins each time.
+
     Args:
         pipeline: what is measured.
         floors: plain loops over the same networks.
@@ -138,51 +143,71 @@ def run_closed(
         least_blocks: how many blocks, at least 1.
         answers: notes the answers.
     """
-    ages: list[float] = []
-    parts: dict[str, list[float]] = {}
-    misses = shed = 0
-
-    def turn(index: int, counts: bool) -> Result:
-        return _turn(pipeline, floors, pool[index % len(pool)], index, counts)
-
+    seen = _Seen(pipeline, pool, answers)
+    threads = list(floors.spent)
+    programs: list[Callable[[range], None]] = [
+        *(lambda row, n=n: floors.row((pool[k % len(pool)] for k in row), n) for n in threads),
+        seen.row,
+    ]
     floors.begin()
     for index in range(warmup):
-        turn(index, counts=False)
+        for n in threads:
+            floors.once(pool[index % len(pool)], n)
+        seen.frame(index)
     blocks.block(counts=False)
     began_ns = time.monotonic_ns()
-    for k in range(frames):
-        due = k * least_blocks // frames
-        while blocks.count < due:
+    for turn, first in enumerate(range(0, frames, ROW)):
+        while blocks.count < first * least_blocks // frames:
             blocks.block()
-            turn(k, counts=False)  # what the block left in the caches is not the pipeline's doing
-        result = turn(k, counts=True)
-        answers.note(k % len(pool), result)
-        ages.append(result.age_ms)
-        add_parts(parts, result)
-        misses += result.state is not State.OK
-        shed += bool(result.shed)
+        row = range(first, min(first + ROW, frames))
+        begin = turn % len(programs)
+        for program in (*programs[begin:], *programs[:begin]):
+            program(row)
     while blocks.count < least_blocks:
         blocks.block()
     return ClosedResult(
         floors=floors.spent,
-        pipeline=ages,
-        parts=parts,
-        misses=misses,
-        shed=shed,
+        pipeline=seen.ages,
+        parts=seen.parts,
+        misses=seen.misses,
+        shed=seen.shed,
         plan=pipeline.plan,
         seconds=(time.monotonic_ns() - began_ns) / 1e9,
     )
 
 
-def _turn(
-    pipeline: Pipeline, floors: Floors, pixels: NDArray[np.uint8], index: int, counts: bool
-) -> Result:
-    """Run pipeline and floors in changing order, so that nobody always finds a warm cache."""
-    floors.run(pixels, index, counts=counts, half=0)
-    frame = Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
-    result = pipeline.run(frame)
-    floors.run(pixels, index, counts=counts, half=1)
-    return result
+class _Seen:
+    """What was seen of the pipeline.
+
+    Attributes:
+        ages, parts: milliseconds.
+        misses, shed: frames.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, pool: Sequence[NDArray[np.uint8]], answers: Answers
+    ) -> None:
+        self.ages: list[float] = []
+        self.parts: dict[str, list[float]] = {}
+        self.misses = self.shed = 0
+        self._pipeline, self._pool, self._answers = pipeline, pool, answers
+
+    def frame(self, index: int) -> Result:
+        """Work on one frame."""
+        pixels = self._pool[index % len(self._pool)]
+        return self._pipeline.run(
+            Frame(pixels=pixels, index=index, captured_ns=time.monotonic_ns())
+        )
+
+    def row(self, row: range) -> None:
+        """Work on frames in a row, and keep what comes of each."""
+        for k in row:
+            result = self.frame(k)
+            self._answers.note(k % len(self._pool), result)
+            self.ages.append(result.age_ms)
+            add_parts(self.parts, result)
+            self.misses += result.state is not State.OK
+            self.shed += bool(result.shed)
 
 
 def add_parts(parts: dict[str, list[float]], result: Result) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -40,17 +40,13 @@ class Floors:
         """Begin to count anew."""
         self.spent = {n: [] for n in self.spent}
 
-    def run(self, pixels: NDArray[np.uint8], turn: int, *, counts: bool, half: int) -> None:
-        """Run those loops whose turn it is in this half of the round."""
-        for place, (n, loop) in enumerate(self._loops.items()):
-            if (turn + place) % 2 == half:
-                spent = loop(pixels)
-                if counts:
-                    self.spent[n].append(spent)
-
     def once(self, pixels: NDArray[np.uint8], threads: int) -> float:
-        """Return the milliseconds of one loop with so many threads; it is not kept in `spent`."""
+        """Return the milliseconds of one frame with so many threads; it is not kept in `spent`."""
         return self._loops[threads](pixels)
+
+    def row(self, pool: Iterable[NDArray[np.uint8]], threads: int) -> None:
+        """Work on frames in a row with so many threads, and keep the milliseconds of each."""
+        self.spent[threads] += [self.once(pixels, threads) for pixels in pool]
 
     def close(self) -> None:
         """Free the networks."""

@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rille bench",
         description="Measure the pipeline over pre-loaded frames, the next as soon as the last is "
-        "done, interleaved with the floor: resize, set_tensor, invoke and get_tensor alone. Ends "
+        "done, taking turns with the floor: resize, set_tensor, invoke and get_tensor alone. Ends "
         "with 1 when a part is slower than in --baseline, beyond the noise.",
     )
     add = parser.add_argument
