@@ -18,7 +18,8 @@ TESTS = tuple(
     f"tests/runtime/test_{name}.py"
     for name in (
         *("budget", "bundle", "bundle_signed", "bundle_schema", "config", "ellipse", "events"),
-        *("imports", "kernels", "metrics", "pipeline", "postprocess", "preprocess", "quality"),
+        *("imports", "kernels", "kernels_masks", "metrics", "pipeline", "postprocess"),
+        *("preprocess", "quality"),
         *("recording", "replay", "ring", "sinks", "sources", "sources_streams", "tracking"),
     )
 )
