@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROW = 20
 """Frames that each program works on before the next one's turn: frame by frame, each would find the
-caches full of what the others left there, as nothing in flight does."""
+caches full of what the others left there, which does not happen in flight."""
 SHORT_FRAMES, SHORT_S = 1000, 600.0
 """A run with fewer frames, or shorter, is labelled "short run": its tail means little."""
 
