@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from rille.sim.craters import (
 from rille.sim.descent import project_ellipse
 from rille.sim.light import cast_shadows, shade, shadow_height
 from rille.sim.scenario import Scenario, open_simulator
+from rille.sim.server import RenderProcess
 
 
 def test_the_same_seed_gives_the_same_frames(scene: Scene) -> None:
@@ -247,3 +250,15 @@ def test_a_descent_to_mars_is_in_colour() -> None:
     pixels, truth = open_simulator(scenario).frame(1)
     assert pixels.shape == (48, 64, 3) and truth is None
     assert pixels[..., 0].mean() > 1.2 * pixels[..., 2].mean()
+
+
+def test_what_renders_gives_way_to_what_is_tested() -> None:
+    """A real camera takes no processor from the networks."""
+    process = RenderProcess(Scenario(width=96, height=64, frames=400), workers=2)
+    process.next()
+    parent = process._child.pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, parent) == here
+    assert [os.getpriority(os.PRIO_PROCESS, int(pid)) - here for pid in children] == [5, 5]
+    process.close()

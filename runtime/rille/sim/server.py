@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rille.vehicle import Vehicle
 
 _LENGTH = struct.Struct("<Q")
+_YIELD = 5
+"""Niceness: a real camera takes no processor from the networks, so a rendered one gives way."""
 
 
 class RenderProcess:
@@ -114,6 +116,7 @@ def serve(text: str, workers: int, out: BinaryIO) -> None:
 def _render(simulator: Simulator, indices: range, writer: int) -> NoReturn:
     """Render some frames into a pipe, and end this process."""
     code = 1
+    os.nice(_YIELD)
     try:
         with os.fdopen(writer, "wb") as pipe:
             for index in indices:
