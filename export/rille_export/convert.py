@@ -24,7 +24,6 @@ from rille.backends import Backend
 from rille.backends.litert import describe
 from rille.bundle.manifest import OutputEntry, Variant
 from rille.errors import BundleError
-from rille_export.rearrange import rearranged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +129,7 @@ def to_tflite(
             reason = str(wrong).strip().splitlines()[0][:200]
             raise BundleError(f"{model.name}: TensorFlow cannot convert it ({reason})") from None
     check_operations(content, integer=precision in _INTEGERS, allow_float=allow_float)
-    return rearranged(content)
+    return content
 
 
 def check_operations(content: bytes, *, integer: bool, allow_float: Sequence[str] = ()) -> None:

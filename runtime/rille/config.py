@@ -66,9 +66,10 @@ class EngineConfig:
     """The inference engine.
 
     Attributes:
-        backend: "litert", "litert-exact" (the same bits on every machine, far slower),
-            "onnxruntime", "tensorrt" or what an installed package adds; empty for the one that
-            runs the file format of a bundle's variant.
+        backend: "litert", "litert-plain" (the steps of the file as they are, slower),
+            "litert-exact" (the same bits on every machine, far slower), "onnxruntime", "tensorrt"
+            or what an installed package adds; empty for the one that runs the file format of a
+            bundle's variant.
         threads: threads for one inference; 0 for what was measured to be fastest here.
         networks: "auto", "sequential" or "parallel": whether two networks run at the same time.
         check_every: frames between two golden images in flight, which tell whether a network is

@@ -21,6 +21,7 @@ FILES = (
     "test_postprocess",
     "test_preprocess",
     "test_quality",
+    "test_rearranged",
     "test_recording",
     "test_recording_wire",
     "test_ring",
@@ -40,6 +41,7 @@ EVERYWHERE = (
     "test_metrics",
     "test_postprocess",
     "test_preprocess",
+    "test_rearranged",
     "test_ring",
     "test_tracking",
 )

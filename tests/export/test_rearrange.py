@@ -14,9 +14,8 @@ import keras
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import ops
 
-from rille.bundle import load_bundle, shipped_bundles
+from rille.backends.rearrange import rearranged
 from rille_export import convert
-from rille_export.rearrange import rearranged
 
 SIDE = 32
 
@@ -35,15 +34,6 @@ def images(count: int, shape: tuple[int, ...] = (SIDE, SIDE, 1)) -> list[Any]:
         (rng.normal(0, 0.3, (1, *shape)) + (ramp if k % 2 else -ramp)).astype(np.float32)
         for k in range(count)
     ]
-
-
-def as_converted(
-    model: Any, precision: str, inputs: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> bytes:
-    """Return a network as the converter writes it."""
-    with monkeypatch.context() as patch:
-        patch.setattr(convert, "rearranged", lambda content: content)
-        return convert.to_tflite(model, precision, inputs)
 
 
 def steps(content: bytes) -> Counter[str]:
@@ -93,11 +83,11 @@ def facing(axis: int, mirrored_first: bool) -> Any:
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize(("axis", "mirrored_first"), [(2, False), (2, True), (1, False)])
 def test_a_choice_of_mirror_images_fetches_columns(
-    axis: int, mirrored_first: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+    axis: int, mirrored_first: bool, precision: str
 ) -> None:
     model, inputs = facing(axis, mirrored_first), images(6)
-    before = as_converted(model, precision, inputs, monkeypatch)
-    after = convert.to_tflite(model, precision, inputs)
+    before = convert.to_tflite(model, precision, inputs)
+    after = rearranged(before)
     assert steps(before)["REVERSE_V2"] == 3 and not steps(before)["GATHER"]
     # One mirror image is an output of its own and stays.
     assert steps(after)["REVERSE_V2"] == 1 and steps(after)["GATHER"] == 2
@@ -113,7 +103,7 @@ def test_a_choice_of_mirror_images_fetches_columns(
     assert taken == {False, True}
 
 
-def test_a_choice_between_other_things_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_between_other_things_stays() -> None:
     image = keras.Input((SIDE, SIDE, 1), name="input")
     which = ops.mean(image, axis=(1, 2, 3), keepdims=True) > 0.0
     other = ops.flip(keras.layers.ReLU(name="cut")(image), axis=2)
@@ -121,7 +111,7 @@ def test_a_choice_between_other_things_stays(monkeypatch: pytest.MonkeyPatch) ->
     both = ops.where(which, image, ops.flip(image, axis=(1, 2)))
     mask = ops.where(which, image, other)
     model = keras.Model(image, {"mask": mask, "each": each, "both": both})
-    before = as_converted(model, "int8", images(4), monkeypatch)
+    before = convert.to_tflite(model, "int8", images(4))
     assert rearranged(before) is before
 
 
@@ -161,12 +151,12 @@ FIRST, HEAD, STRIPS = ["SPACE_TO_DEPTH"], ["RESHAPE"] * 2, ["GATHER", "SLICE"]
     ],
 )
 def test_pixels_stand_in_for_channels(
-    layer: Any, channels: int, width: int, added: list[str], monkeypatch: pytest.MonkeyPatch
+    layer: Any, channels: int, width: int, added: list[str]
 ) -> None:
     model = one_layer(layer(), channels, width=width)
     inputs = images(6, (SIDE, width, channels))
-    before = as_converted(model, "int8", inputs, monkeypatch)
-    after = convert.to_tflite(model, "int8", inputs)
+    before = convert.to_tflite(model, "int8", inputs)
+    after = rearranged(before)
     more = steps(after) - steps(before)
     assert all(more[name] >= count for name, count in Counter(added).items())
     assert_same(before, after, inputs)
@@ -194,22 +184,13 @@ def test_pixels_stand_in_for_channels(
         (lambda: enlarging(2, "nearest"), 1, SIDE),
     ],
 )
-def test_other_steps_stay(
-    layer: Any, channels: int, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_steps_stay(layer: Any, channels: int, width: int) -> None:
     model, inputs = one_layer(layer(), channels, width=width), images(4, (SIDE, width, channels))
-    before = as_converted(model, "int8", inputs, monkeypatch)
+    before = convert.to_tflite(model, "int8", inputs)
     assert rearranged(before) is before
 
 
-def test_floats_keep_the_order_of_their_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_floats_keep_the_order_of_their_sums() -> None:
     model = one_layer(convolution(5, 3, 2), 1)
-    before = as_converted(model, "fp32", [], monkeypatch)
+    before = convert.to_tflite(model)
     assert rearranged(before) is before
-
-
-@pytest.mark.parametrize("name", shipped_bundles())
-def test_the_bundles_that_come_with_rille_are_rearranged(name: str) -> None:
-    bundle = load_bundle(name)
-    content = bundle.files[bundle.variant()[1].file]
-    assert rearranged(content) is content

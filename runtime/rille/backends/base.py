@@ -17,13 +17,17 @@ BACKENDS = Registry(
     group="rille.backends",
     known={
         "litert": "rille.backends.litert:LiteRtBackend",
+        "litert-plain": "rille.backends.litert:PlainLiteRtBackend",
         "litert-exact": "rille.backends.litert:ExactLiteRtBackend",
         "onnxruntime": "rille.backends.ort:OnnxRuntimeBackend",
         "tensorrt": "rille.backends.tensorrt:TensorRtBackend",
     },
 )
 _USUAL = {"tflite": "litert", "onnx": "onnxruntime"}
-_RUNS = {"litert": "tflite", "litert-exact": "tflite", "onnxruntime": "onnx", "tensorrt": "onnx"}
+_RUNS = {
+    **dict.fromkeys(("litert", "litert-plain", "litert-exact"), "tflite"),
+    **dict.fromkeys(("onnxruntime", "tensorrt"), "onnx"),
+}
 
 
 class Backend(Protocol):

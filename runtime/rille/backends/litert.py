@@ -7,6 +7,7 @@ interpreter is constructed, not when it is imported.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from rille.tensor import TensorSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rille.backends.rearrange import Rearranger
     from rille.bundle.manifest import Variant
 
 _HOW = 'install it with: pip install "ai-edge-litert>=2.1"'
@@ -28,7 +30,7 @@ class LiteRtBackend:
     """A `.tflite` network in a LiteRT interpreter; see `rille.backends.Backend`.
 
     The interpreter is built from the bytes given, never from a path: a mapped file can change
-    underneath it.
+    underneath it. Its steps are rearranged first, see `rille.backends.rearrange`.
 
     Args:
         model: content of the `.tflite` file, already verified.
@@ -44,12 +46,14 @@ class LiteRtBackend:
     """Whether every machine gives the same bits; preprocessing then sees to that as well."""
     rebuilds_aside = True
     """Whether a second one may be built beside it, in another thread, to take its place."""
+    as_it_is = False
+    """Whether the steps are those of the file."""
 
     def __init__(self, model: bytes, variant: Variant, threads: int) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.threads = threads
-        self.name, interpreter = _construct(model, threads, self.exact)
+        self.name, interpreter = _construct(model, variant, threads, self)
         try:
             interpreter.allocate_tensors()
             inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -81,7 +85,13 @@ class LiteRtBackend:
         self._interpreter = None
 
 
-class ExactLiteRtBackend(LiteRtBackend):
+class PlainLiteRtBackend(LiteRtBackend):
+    """The same with the steps of the file, as other programs run it: the same answers, slower."""
+
+    as_it_is = True
+
+
+class ExactLiteRtBackend(PlainLiteRtBackend):
     """The same with the reference kernels: every machine and thread count gives the same bits.
 
     The kernels are plain loops, some 30 to 50 times slower than XNNPACK's: for replays and proofs.
@@ -94,7 +104,7 @@ class ExactLiteRtBackend(LiteRtBackend):
     rebuilds_aside = False  # works on the bundle's own bytes, and golden images take it seconds
 
 
-def _construct(model: bytes, threads: int, exact: bool) -> tuple[str, Any]:
+def _construct(model: bytes, variant: Variant, threads: int, how: LiteRtBackend) -> tuple[str, Any]:
     """Construct an interpreter; importing alone proves nothing (see the module's description)."""
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -111,8 +121,8 @@ def _construct(model: bytes, threads: int, exact: bool) -> tuple[str, Any]:
             RuntimeWarning,
             stacklevel=3,
         )
+    kernels = {"experimental_op_resolver_type": OpResolverType.BUILTIN_REF} if how.exact else {}
     try:
-        kernels = {"experimental_op_resolver_type": OpResolverType.BUILTIN_REF} if exact else {}
         interpreter = Interpreter(model_content=model, num_threads=threads, **kernels)
     except SystemError as wrong:
         raise BackendUnavailableError(
@@ -120,7 +130,34 @@ def _construct(model: bytes, threads: int, exact: bool) -> tuple[str, Any]:
         ) from None
     except (RuntimeError, ValueError) as wrong:
         raise ManifestError(f"not a network that {package} can read ({wrong})") from None
-    return f"{package} {package_version(package)}{' exact' * exact}", interpreter
+    if package == "ai-edge-litert" and not how.as_it_is:
+        # Not before LiteRT has looked the file over.
+        quicker = _quicker(model, variant.file)
+        if quicker is not model:
+            interpreter = Interpreter(model_content=quicker, num_threads=threads)
+    words = " exact" * how.exact or " plain" * how.as_it_is
+    return f"{package} {package_version(package)}{words}", interpreter
+
+
+@functools.cache
+def _rearranger() -> Rearranger:
+    from rille.backends.rearrange import Rearranger
+
+    return Rearranger()
+
+
+def _quicker(model: bytes, file: str) -> bytes:
+    """Return a network rearranged; as it is, with a warning, where that fails."""
+    try:
+        return _rearranger()(model)
+    except Exception as wrong:  # whatever is strange about it: it runs as it is
+        warnings.warn(
+            f"{file}: its steps cannot be rearranged ({type(wrong).__name__}: {wrong}); it runs "
+            "as it is, slower",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return model
 
 
 def describe(details: dict[str, Any]) -> TensorSpec:

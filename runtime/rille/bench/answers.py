@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rille.bench.floor import plain_network
 from rille.bundle import Bundle
 from rille.errors import CheckFailedError
 from rille.light import Turn
@@ -52,7 +53,7 @@ class Answers:
                 self._seen.setdefault((stage, place, turned), set()).add(_digest(answer))
 
     def check(self, frames: Sequence[NDArray[np.uint8]], bundles: Mapping[str, Bundle]) -> None:
-        """Work on each frame once more, by networks of their own, and compare to the bit.
+        """Work on each frame once more, by plain networks of their own, and compare to the bit.
 
         Args:
             frames: (H, W, 3) or (H, W) uint8, by place.
@@ -61,7 +62,7 @@ class Answers:
         Raises:
             CheckFailedError: an answer differs.
         """
-        networks = {stage: Network.load(bundle) for stage, bundle in bundles.items()}
+        networks = {stage: plain_network(bundle) for stage, bundle in bundles.items()}
         for (stage, place, turned), digests in self._seen.items():
             plain = _plain(networks[stage], frames[place], _TURNS[turned])
             if digests != {_digest(plain)}:

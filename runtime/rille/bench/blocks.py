@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from rille.bench.floor import plain_loop
+from rille.bench.floor import plain_loop, plain_network
 from rille.bench.reference import VERSION, postprocess_reference, preprocess_reference
 from rille.budget import Budget
 from rille.bundle import Bundle
@@ -75,6 +75,7 @@ class StageBlocks(Closing):
     Args:
         bundles: stage -> bundle.
         frames: (H, W, 3) or (H, W) uint8; the first four are a block.
+        backend: name of the inference engine; empty for the usual one.
 
     Attributes:
         pipeline: what is measured: its networks, one after the other, one thread each.
@@ -85,11 +86,17 @@ class StageBlocks(Closing):
         BundleError, BackendError: see `rille.Pipeline`.
     """
 
-    def __init__(self, bundles: Mapping[str, Bundle], frames: Sequence[NDArray[np.uint8]]) -> None:
+    def __init__(
+        self,
+        bundles: Mapping[str, Bundle],
+        frames: Sequence[NDArray[np.uint8]],
+        backend: str = "",
+    ) -> None:
         self.pipeline = Pipeline(
             classify=bundles.get("classify"),
             segment=bundles.get("segment"),
             budget=Budget(frame_ms=_BUDGET_MS),
+            backend=backend,
             threads=1,
             parallel=False,
             check_every=0,
@@ -98,7 +105,7 @@ class StageBlocks(Closing):
         self.count = 0
         self._frames = frames[:FRAMES]
         # Engines of their own, so that what is planted in or goes wrong with ours stays ours.
-        self._floor = {name: Network.load(bundle, threads=1) for name, bundle in bundles.items()}
+        self._floor = {name: plain_network(bundle) for name, bundle in bundles.items()}
         self._loop = plain_loop(list(self._floor.values()))
         self._before = {n: preprocess_reference(own) for n, own in self.pipeline.networks.items()}
         self._after = {n: postprocess_reference(own) for n, own in self.pipeline.networks.items()}

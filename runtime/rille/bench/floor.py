@@ -31,9 +31,7 @@ class Floors:
     def __init__(self, bundles: Sequence[Bundle], threads: int) -> None:
         counts = {n for n in (1, 2, 4) if n <= usable_cores()} | {threads}
         self.spent: dict[int, list[float]] = {n: [] for n in sorted(counts)}
-        self._networks = {
-            n: [Network.load(bundle, threads=n) for bundle in bundles] for n in self.spent
-        }
+        self._networks = {n: [plain_network(bundle, n) for bundle in bundles] for n in self.spent}
         self._loops = {n: plain_loop(networks) for n, networks in self._networks.items()}
 
     def begin(self) -> None:
@@ -53,6 +51,13 @@ class Floors:
         for networks in self._networks.values():
             for network in networks:
                 network.close()
+
+
+def plain_network(bundle: Bundle, threads: int = 1) -> Network:
+    """Return a network as any other program runs it: in the steps of its file."""
+    _, form = bundle.variant()
+    plain = "litert-plain" if form.target == "tflite" else ""
+    return Network.load(bundle, backend=plain, threads=threads)
 
 
 def plain_loop(networks: Sequence[Network]) -> Callable[[NDArray[np.uint8]], float]:

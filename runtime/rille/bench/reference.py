@@ -17,7 +17,7 @@ from rille.network import Network
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 _NUMBERS = 64
 _SMALL, _LARGE = 15, 120
 _KERNEL = np.ones((3, 3), np.uint8)

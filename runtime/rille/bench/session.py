@@ -55,18 +55,20 @@ class Bench(Closing):
         threads: int | None,
         parallel: bool | None,
         frame_ms: float,
+        backend: str = "",
     ) -> None:
         self.pipeline = Pipeline(
             classify=classify,
             segment=segment,
             budget=Budget(frame_ms=frame_ms),
+            backend=backend,
             threads=threads,
             parallel=parallel,
         )
         given = {"classify": classify, "segment": segment}
         self.bundles = {name: bundle for name, bundle in given.items() if bundle is not None}
         self.pool = rendered(width, height)
-        self.blocks = StageBlocks(self.bundles, self.pool)
+        self.blocks = StageBlocks(self.bundles, self.pool, backend)
         self._size = (width, height)
         self._floors = Floors(list(self.bundles.values()), self.pipeline.plan.threads)
         self._answers = Answers()

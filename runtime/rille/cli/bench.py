@@ -65,6 +65,7 @@ def _open(options: BenchOptions, baseline: dict[str, Any] | None) -> Bench:
         threads=threads,
         parallel=parallel,
         frame_ms=options.budget_ms,
+        backend="litert-plain" if options.plain else "",
     )
 
 

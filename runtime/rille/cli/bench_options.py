@@ -24,6 +24,7 @@ class BenchOptions:
         size: width and height of the frames in pixels.
         threads: for one inference; None as measured.
         parallel: whether both networks run at the same time; None as measured.
+        plain: whether networks run in the steps of their files, as in the floor.
         budget_ms: the time each frame has.
         fps: frames a second of the open loop; None for none.
         soak_min: minutes on end; None for none.
@@ -45,6 +46,7 @@ class BenchOptions:
     size: tuple[int, int]
     threads: int | None
     parallel: bool | None
+    plain: bool
     budget_ms: float
     fps: float | None
     soak_min: float | None
@@ -69,8 +71,8 @@ class BenchOptions:
             _within("--features", self.features, 0, _MOST_FEATURES)
             if not self.predict:
                 raise ConfigError("--features is for --predict: frames hold what they hold")
-        if self.predict and (self.out or self.baseline or self.soak_min):
-            raise ConfigError("--predict goes with neither --out, --baseline nor --soak")
+        if self.predict and (self.out or self.baseline or self.soak_min or self.plain):
+            raise ConfigError("--predict goes with neither --out, --baseline, --soak nor --plain")
         if not (self.classify or self.segment):
             raise ConfigError("--classify and --segment are both empty: name a bundle for one")
 
@@ -98,6 +100,7 @@ def read_bench_options(arguments: list[str]) -> BenchOptions:
             size=size,
             threads=found.threads,
             parallel=NETWORKS[found.networks],
+            plain=found.plain,
             budget_ms=found.budget_ms,
             fps=found.fps,
             soak_min=found.soak,
@@ -116,8 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rille bench",
         description="Measure the pipeline over pre-loaded frames, the next as soon as the last is "
-        "done, taking turns with the floor: resize, set_tensor, invoke and get_tensor alone. Ends "
-        "with 1 when a part is slower than in --baseline, beyond the noise.",
+        "done, taking turns with the floor: resize, set_tensor, invoke and get_tensor alone, with "
+        "the networks' files as they are. Ends with 1 when a part is slower than in --baseline, "
+        "beyond the noise.",
     )
     add = parser.add_argument
     add("--classify", default="mars-msl24", metavar="BUNDLE")
@@ -127,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", default="640x480", metavar="WxH", help="size of the frames")
     add("--threads", type=int, help="for one inference (default: as measured)")
     add("--networks", choices=sorted(NETWORKS), default="auto", help="one after the other or not")
+    add(
+        "--plain", action="store_true", help="networks in the steps of their files, as in the floor"
+    )
     add("--budget-ms", type=float, default=100.0)
     add("--fps", type=float, metavar="N", help="also let frames arrive at this rate, come what may")
     add("--soak", type=float, metavar="MIN", help="also work for so many minutes on end")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from rille.errors import BackendUnavailableError
+from rille.backends.flatbuffer import litert_schema
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 9: "int8", 7: "int16", 4: "int64"}
 """Numbers of `TensorType` in the schema of TensorFlow Lite."""
@@ -88,19 +87,3 @@ def _is_weight(kind: str, place: int, dtype: str) -> bool:
 
 
 _WITH_BIAS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-
-
-def litert_schema() -> Any:
-    """Return LiteRT's own reader and writer of networks.
-
-    Raises:
-        BackendUnavailableError: the installed LiteRT has none.
-    """
-    try:
-        from ai_edge_litert import schema_py_generated
-    except ImportError:
-        raise BackendUnavailableError(
-            "the insides of a network cannot be read: this LiteRT has no schema; install it with: "
-            'pip install "ai-edge-litert>=2.1"'
-        ) from None
-    return schema_py_generated

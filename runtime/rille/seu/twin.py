@@ -7,7 +7,6 @@ differs.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rille.backends import open_backend
+from rille.backends.flatbuffer import litert_schema, packed
 from rille.bundle import Bundle, Variant, file_entries, write_bundle
-from rille.errors import BackendUnavailableError, BundleError
+from rille.errors import BundleError
 from rille.images import decode_image
 from rille.preprocess import Preprocessor
-from rille.seu.flatbuffer import litert_schema
 from rille.tensor import TensorSpec
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def float_model(model: bytes) -> bytes:
         BundleError: it holds an operation that only integer networks have.
         BackendUnavailableError: the installed LiteRT cannot write networks.
     """
-    schema, builder = litert_schema(), _flatbuffers()
+    schema = litert_schema()
     graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     (main,) = graph.subgraphs
     for tensor in main.tensors:
@@ -107,9 +106,7 @@ def float_model(model: bytes) -> bytes:
     for signature in graph.signatureDefs or ():
         for entry in signature.outputs or ():
             entry.tensorIndex = same.get(int(entry.tensorIndex), int(entry.tensorIndex))
-    made = builder.Builder(4 * len(model))
-    made.Finish(graph.Pack(made), b"TFL3")
-    return bytes(made.Output())
+    return packed(graph)
 
 
 def _dequantise(tensor: Any, graph: Any) -> None:
@@ -148,12 +145,3 @@ def _golden(bundle: Bundle, form: Variant, model: bytes) -> dict[str, bytes]:
             said[role].append(values)
     engine.close()
     return {role: np.stack(found).tobytes() for role, found in said.items() if found}
-
-
-def _flatbuffers() -> Any:
-    try:
-        return importlib.import_module("flatbuffers")
-    except ImportError:
-        raise BackendUnavailableError(
-            "networks cannot be written: install what LiteRT itself uses: pip install flatbuffers"
-        ) from None

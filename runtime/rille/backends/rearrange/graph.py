@@ -6,10 +6,9 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import flatbuffers
 import numpy as np
 
-from rille.seu.flatbuffer import litert_schema
+from rille.backends.flatbuffer import litert_schema, packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,9 +163,7 @@ class Graph:
 
     def packed(self) -> bytes:
         """Return the file."""
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self._model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return packed(self._model)
 
 
 def _kind(code: Any) -> int:

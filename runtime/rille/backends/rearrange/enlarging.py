@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rille_export.rearrange.graph import INT8, KINDS, Graph
+from rille.backends.rearrange.graph import INT8, KINDS, Graph
 
 _WIDE, _FEW = 16, 4
 """Channels that kernels compute at a time, and those of a map for which this is worth it."""

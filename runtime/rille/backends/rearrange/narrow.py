@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rille_export.rearrange.graph import INT8, INT32, KINDS, Graph, schema
+from rille.backends.rearrange.graph import INT8, INT32, KINDS, Graph, schema
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

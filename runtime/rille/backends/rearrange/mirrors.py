@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rille_export.rearrange.graph import FLOAT32, INT8, KINDS, Graph
+from rille.backends.rearrange.graph import FLOAT32, INT8, KINDS, Graph
 
 
 def fetch_columns(graph: Graph) -> bool:

@@ -1,0 +1,120 @@
+"""Engines run networks in quicker steps, and answer as the file does, to the bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rille.backends import litert, open_backend
+from rille.bundle import load_bundle, shipped_bundles
+from rille.errors import ManifestError
+from rille.images import decode_image
+from rille.preprocess import Preprocessor
+
+pytest.importorskip(
+    "ai_edge_litert", reason="only ai-edge-litert can be asked what is in a network"
+)
+
+from rille.backends.rearrange import Rearranger, rearranged
+
+
+def content(name: str) -> tuple[bytes, Any]:
+    bundle = load_bundle(name)
+    form = bundle.variant()[1]
+    return bundle.files[form.file], form
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_the_answers_of_the_file_to_the_bit(name: str, threads: int) -> None:
+    bundle = load_bundle(name)
+    model, form = content(name)
+    assert rearranged(model) is not model
+    quick = open_backend(model, form, threads=threads)
+    plain = open_backend(model, form, name="litert-plain", threads=threads)
+    assert plain.name == f"{quick.name} plain"
+    prepare = Preprocessor(bundle.manifest.ops, form.input)
+    rng = np.random.default_rng(5)
+    pictures = [
+        decode_image(bundle.files[golden], golden) for golden in bundle.manifest.golden_images
+    ]
+    pictures += [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+    pictures += [rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)]
+    for picture in pictures:
+        tensor = prepare(picture)[0]
+        found, wanted = quick.infer(tensor), plain.infer(tensor)
+        assert found.keys() == wanted.keys() == form.outputs.keys()
+        for role, values in wanted.items():
+            assert np.array_equal(found[role], values), role
+    quick.close()
+    plain.close()
+
+
+def test_a_network_is_rearranged_once() -> None:
+    model, _ = content("moon-craters")
+    keep = Rearranger(most=2)
+    first = keep(model)
+    assert first == rearranged(model)
+    assert keep(bytes(bytearray(model))) is first
+    for other in ("moon-rocks", "mars-msl24"):
+        keep(content(other)[0])
+    assert keep(model) is not first and keep(model) == first
+
+
+def test_a_flipped_bit_in_what_is_kept_is_noticed() -> None:
+    model, _ = content("moon-craters")
+    keep = Rearranger()
+    whole = keep(model)
+    ((key, (made, digest)),) = keep._kept.items()
+    spoilt = bytearray(made)
+    spoilt[len(spoilt) // 2] ^= 1
+    keep._kept[key] = bytes(spoilt), digest
+    assert keep(model) == whole
+
+
+def test_what_cannot_be_rearranged_runs_as_it_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fault is planted: there is no sound network at hand on which it fails."""
+
+    def strange(model: bytes) -> bytes:
+        raise KeyError(len(model))
+
+    model, form = content("moon-craters")
+    tensor = np.zeros(form.input.shape, np.int8)
+    wanted = open_backend(model, form, threads=1).infer(tensor)
+    monkeypatch.setattr(litert, "_rearranger", lambda: strange)
+    with pytest.warns(RuntimeWarning, match=r"model\.int8\.tflite: its steps cannot be rearranged"):
+        engine = open_backend(model, form, threads=1)
+    for role, values in engine.infer(tensor).items():
+        assert np.array_equal(values, wanted[role])
+
+
+def test_a_damaged_file_is_refused_by_litert_first() -> None:
+    model, form = content("moon-craters")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for damaged in (model[: len(model) // 2], b"\xff" * 64 + model[64:], b""):
+            with pytest.raises(ManifestError, match="not a network"):
+                open_backend(damaged, form, threads=1)
+
+
+def test_neither_exact_nor_plain_engines_read_the_file_themselves() -> None:
+    """The module that does is large, and a board that runs exactly never needs it."""
+    code = (
+        "import sys\n"
+        "from rille.backends import open_backend\n"
+        "from rille.bundle import load_bundle\n"
+        "bundle = load_bundle('mars-msl24')\n"
+        "form = bundle.variant()[1]\n"
+        "for name in ('litert-plain', 'litert-exact'):\n"
+        "    open_backend(bundle.files[form.file], form, name=name, threads=1)\n"
+        "assert 'ai_edge_litert.schema_py_generated' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
