@@ -1,9 +1,10 @@
 """How the networks share the cores: one after the other with many threads, or at the same time.
 
 Which is fastest depends on the networks, the engine and the processor, so it is measured: every way
-takes turns on a golden image of the bundles. What was found is kept in the user's cache folder,
-under the bundles' digests, the engine and the number of usable cores. What was measured while other
-processes took much of the processors is measured again at the next two starts.
+takes turns on a golden image of the bundles; the best one then also with the steps of the networks'
+files, which are slower as a rule (see `rille.backends.rearrange`). What was found is kept in the
+user's cache folder, under the bundles' digests, the engine and the number of usable cores. What was
+measured while other processes took much of the processors is measured again at the next two starts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import platform
 import statistics
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ _TURNS, _WARM = 20, 2
 _TRIES = 3
 """After so many measurements beside other work, that is how this machine is."""
 _MOST_KEPT = 64
+_PLAIN_LEAD = 1.03
+"""So many times as fast the steps of the files must be to be taken."""
 _MAX_FILE = 1 << 20
 Given = Mapping[str, Bundle | Network | None]
 
@@ -58,14 +61,17 @@ class Plan:
     Attributes:
         threads: threads for one inference of each network.
         parallel: whether two networks run at the same time.
+        plain: whether TFLite networks run in the steps of their files.
     """
 
     threads: int
     parallel: bool = False
+    plain: bool = False
 
     def __str__(self) -> str:
         how = "at the same time" if self.parallel else "one after the other"
-        return f"{how}, {self.threads} thread{'s' if self.threads > 1 else ''} each"
+        steps = ", as their files are" if self.plain else ""
+        return f"{how}, {self.threads} thread{'s' if self.threads > 1 else ''} each{steps}"
 
     def load(self, given: Given, backend: str) -> dict[str, Network]:
         """Return a network for each stage; loaded ones stay as they are.
@@ -74,12 +80,25 @@ class Plan:
             BundleError, BackendError: see `Network.load`.
         """
         return {
-            name: Network.load(source, backend=backend, threads=self.threads)
-            if isinstance(source, Bundle)
-            else source
+            name: self.network(source, backend) if isinstance(source, Bundle) else source
             for name, source in given.items()
             if source is not None
         }
+
+    def network(self, bundle: Bundle, backend: str, variant: str | None = None) -> Network:
+        """Return one network.
+
+        Args:
+            bundle: the bundle.
+            backend: name of the engine; empty for the usual one.
+            variant: which form of the network; None for the preferred one.
+
+        Raises:
+            BundleError, BackendError: see `Network.load`.
+        """
+        if self.plain and not backend and bundle.variant(variant)[1].target == "tflite":
+            backend = "litert-plain"
+        return Network.load(bundle, variant=variant, backend=backend, threads=self.threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +156,9 @@ def fastest(timed: list[Timed]) -> Plan:
 
     A budget is about the slow ones, but of so few frames the slow ones alone are chance.
     """
-    return min(timed, key=lambda one: one.p50_ms + one.p90_ms).plan
+    return min(
+        timed, key=lambda one: (one.p50_ms + one.p90_ms) * (_PLAIN_LEAD if one.plan.plain else 1)
+    ).plan
 
 
 def candidates(cores: int, networks: int) -> list[Plan]:
@@ -150,7 +171,7 @@ def candidates(cores: int, networks: int) -> list[Plan]:
 
 
 def measure_plans(bundles: Mapping[str, Bundle], backend: str = "") -> list[Timed]:
-    """Measure every plan, taking turns, so that a busy moment does not fall on one alone.
+    """Measure every plan, and unless an engine is named the fastest with the steps of the files.
 
     Args:
         bundles: stage -> bundle.
@@ -159,17 +180,27 @@ def measure_plans(bundles: Mapping[str, Bundle], backend: str = "") -> list[Time
     Raises:
         BundleError, BackendError: see `Network.load`.
     """
-    plans = candidates(usable_cores(), len(bundles))
-    loaded = {
-        threads: Plan(threads=threads).load(bundles, backend)
-        for threads in {plan.threads for plan in plans}
-    }
+    timed = _in_turns(bundles, backend, candidates(usable_cores(), len(bundles)))
+    if backend:
+        return timed
+    best = min(timed, key=lambda one: one.plan != fastest(timed))
+    again, plain = _in_turns(bundles, backend, [best.plan, replace(best.plan, plain=True)])
+    # As if it had taken turns with the others.
+    p50, p90 = plain.p50_ms / again.p50_ms, plain.p90_ms / again.p90_ms
+    return [*timed, Timed(plain.plan, best.p50_ms * p50, best.p90_ms * p90)]
+
+
+def _in_turns(bundles: Mapping[str, Bundle], backend: str, plans: list[Plan]) -> list[Timed]:
+    """Measure some plans, taking turns, so that a busy moment does not fall on one alone."""
+    engines = [Plan(threads=plan.threads, plain=plan.plain) for plan in plans]
+    loaded = {engine: engine.load(bundles, backend) for engine in dict.fromkeys(engines)}
     pictures = {name: _picture(bundle) for name, bundle in bundles.items()}
     spent: list[list[float]] = [[] for _ in plans]
     with ThreadPoolExecutor(1) as aside:
 
         def frame(plan: Plan) -> None:
-            calls = [(n.run, pictures[name]) for name, n in loaded[plan.threads].items()]
+            engine = replace(plan, parallel=False)
+            calls = [(n.run, pictures[name]) for name, n in loaded[engine].items()]
             beside = [aside.submit(run, p) for run, p in calls[:-1]] if plan.parallel else []
             for run, picture in calls[-1:] if plan.parallel else calls:
                 run(picture)
@@ -232,9 +263,14 @@ def _kept() -> dict[str, Kept]:
         table: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
         return {
             str(key): Kept(
-                Plan(threads=min(64, max(1, int(threads))), parallel=bool(parallel)), int(doubts)
+                Plan(
+                    threads=min(64, max(1, int(threads))),
+                    parallel=bool(parallel),
+                    plain=bool(plain),
+                ),
+                int(doubts),
             )
-            for key, (threads, parallel, doubts) in table.items()
+            for key, (threads, parallel, plain, doubts) in table.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
@@ -247,6 +283,7 @@ def _keep(key: str, kept: Kept) -> None:
     with contextlib.suppress(RilleError, OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
         text = {
-            name: [one.plan.threads, one.plan.parallel, one.doubts] for name, one in last.items()
+            name: [one.plan.threads, one.plan.parallel, one.plan.plain, one.doubts]
+            for name, one in last.items()
         }
         write_whole(_file(), json.dumps(text, indent=1) + "\n")

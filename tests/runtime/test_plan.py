@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,8 +135,35 @@ def test_slow_frames_count_as_much_as_usual_ones() -> None:
 
 def test_measured_times_are_plausible(pair: dict[str, Bundle]) -> None:
     timed = measure_plans(pair)
-    assert [one.plan for one in timed] == candidates(usable_cores(), 2)
-    assert all(0 < one.p50_ms <= one.p90_ms for one in timed)
+    *usual, plain = (one.plan for one in timed)
+    assert usual == candidates(usable_cores(), 2)
+    assert plain.plain and replace(plain, plain=False) == fastest(timed[:-1])
+    assert all(0 < one.p50_ms <= one.p90_ms for one in timed[:-1]) and timed[-1].p50_ms > 0
+    named = measure_plans({"classify": pair["classify"]}, "litert-plain")
+    assert [one.plan for one in named] == candidates(usable_cores(), 1)
+
+
+def test_the_steps_of_the_files_are_taken_where_they_are_clearly_faster(
+    pair: dict[str, Bundle],
+) -> None:
+    plan = Plan(threads=2)
+    files = replace(plan, plain=True)
+    usual = Timed(plan, 10.0, 11.0)
+    assert fastest([usual, Timed(files, 9.9, 10.9)]) == plan
+    assert fastest([usual, Timed(files, 9.5, 10.5)]) == files
+    assert str(files) == "one after the other, 2 threads each, as their files are"
+    names = {
+        steps.plain: {n.backend.name for n in steps.load(pair, "").values()}
+        for steps in (plan, files)
+    }
+    assert names[True] == {f"{name} plain" for name in names[False]}
+    assert {n.backend.name for n in files.load(pair, "litert").values()} == names[False]
+
+
+def test_a_plan_of_plain_steps_is_kept(pair: dict[str, Bundle], cache: Path) -> None:
+    only, plain = {"classify": pair["classify"]}, Plan(threads=1, plain=True)
+    plans.remember(only, plain)
+    assert plan_for(only, backend="", threads=None, parallel=None) == plain
 
 
 def test_answers_do_not_depend_on_the_plan(pair: dict[str, Bundle], cache: Path) -> None:

@@ -262,13 +262,14 @@ def build_pipeline(
         parallel=NETWORKS[config.engine.networks],
     )
     networks = {
-        name: load_network(config, config.stages[name], bundle, plan.threads)
+        name: load_network(config, config.stages[name], bundle, plan)
         for name, bundle in bundles.items()
     }
     pipeline = Pipeline(
         classify=networks.get("classify"),
         segment=networks.get("segment"),
         lighter=networks.get("lighter"),
+        threads=plan.threads,
         parallel=plan.parallel,
         budget=config.budget,
         check_every=config.engine.check_every,

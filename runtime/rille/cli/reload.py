@@ -17,6 +17,7 @@ from rille.config import RunConfig, StageConfig
 from rille.events import Event
 from rille.network import Network
 from rille.pipeline import Pipeline
+from rille.plan import Plan
 from rille.site.slots import SLOTS
 from rille.swap import BundleSwapper, Renewal
 
@@ -39,19 +40,14 @@ def find_sound(config: RunConfig, stage: StageConfig) -> tuple[Bundle, str]:
     return load_sound(stage.bundle, [read_public_key(key) for key in config.trust.keys])
 
 
-def load_network(config: RunConfig, stage: StageConfig, bundle: Bundle, threads: int) -> Network:
-    """Return a stage's network, with so many threads for one inference.
+def load_network(config: RunConfig, stage: StageConfig, bundle: Bundle, plan: Plan) -> Network:
+    """Return a stage's network, with as many threads for one inference as planned.
 
     Raises:
         BundleError: the bundle has no such variant.
         BackendError: no engine can run it.
     """
-    return Network.load(
-        bundle,
-        variant=stage.variant or None,
-        backend=config.engine.backend,
-        threads=threads,
-    )
+    return plan.network(bundle, config.engine.backend, stage.variant or None)
 
 
 @contextlib.contextmanager
@@ -107,7 +103,7 @@ def _renewals(
 
     def load(stage: StageConfig, bundle: Bundle) -> Network:
         started(Path(stage.bundle))
-        return load_network(config, stage, bundle, pipeline.plan.threads)
+        return load_network(config, stage, bundle, pipeline.plan)
 
     for name, stage in config.stages.items():
         if name not in networks or not (Path(stage.bundle) / SLOTS).is_file():

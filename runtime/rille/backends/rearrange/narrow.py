@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 _WIDE = 16
 """Channels that kernels compute at a time."""
-_FEW, _FEWEST = 3, 2
-"""Channels of an image, and of a head, at most."""
+_IMAGE, _HEAD, _THIN = 3, 2, 32
+"""Most channels of an image; most answers of a head; most channels where two pixels are better."""
 _MOST = 8
 """Pixels side by side at most: the more, the more products with zero there are."""
 
 
 def fill_channels(graph: Graph) -> bool:
-    """Rewrite first convolutions, 3x3 in steps of two, and heads, 1x1 with one or two answers.
+    """Rewrite first convolutions, 3x3 in steps of two, heads and other thin 1x1 convolutions.
 
     Returns:
         Whether there is any.
@@ -36,15 +36,20 @@ def fill_channels(graph: Graph) -> bool:
         made: list[Any] = []
         if (
             kernel.shape[1:3] == (3, 3)
-            and kernel.shape[3] <= _FEW
+            and kernel.shape[3] <= _IMAGE
             and stride == (2, 2)
             and how.padding == schema.Padding.SAME
             and not any(side % 2 for side in sides)
         ):
             made = _on_blocks(graph, step, kernel)
-        elif kernel.shape[1:3] == (1, 1) and kernel.shape[0] <= _FEWEST and stride == (1, 1):
-            together = _together(kernel.shape[0], sides[1])
-            made = _side_by_side(graph, step, step.inputs[0], kernel, together)
+        elif kernel.shape[1:3] == (1, 1) and stride == (1, 1):
+            outputs, *_, channels = kernel.shape
+            count = 1
+            if outputs <= _HEAD:
+                count = _together(outputs, sides[1])
+            elif max(outputs, channels) <= _THIN:
+                count = 2 - sides[1] % 2
+            made = _side_by_side(graph, step, step.inputs[0], kernel, count)
         if made:
             graph.replace(step, made)
             found = True
