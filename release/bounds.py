@@ -19,7 +19,7 @@ TESTS = tuple(
     for name in (
         *("budget", "bundle", "bundle_signed", "bundle_schema", "config", "ellipse", "events"),
         *("imports", "kernels", "kernels_masks", "metrics", "pipeline", "postprocess"),
-        *("preprocess", "quality"),
+        *("preprocess", "quality", "rearranged"),
         *("recording", "replay", "ring", "sinks", "sources", "sources_streams", "tracking"),
     )
 )

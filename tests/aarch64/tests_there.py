@@ -54,9 +54,14 @@ _LONG = "renders or computes for minutes there"
 _NOT_ARM = "nothing in it depends on the processor: files, tables and words"
 
 _AGREE = "test_bundle_agreement.py::test_one_two_and_four_threads_agree"
+_LARGE = ("mars-msl24", "moon-craters", "moon-rocks")
+_SAME = "test_rearranged.py::test_the_answers_of_the_file_to_the_bit"
 DESELECTED = {
     # Forty inferences for each network; one stays.
-    **{f"{_AGREE}[{name}]": _LONG for name in ("mars-msl24", "moon-craters", "moon-rocks")},
+    **{f"{_AGREE}[{name}]": _LONG for name in _LARGE},
+    # Twenty; three networks with one thread stay.
+    **{f"{_SAME}[{name}-2]": _LONG for name in (*_LARGE, "moon-rocks-small", "moon-scene")},
+    **{f"{_SAME}[{name}-1]": _LONG for name in ("mars-msl24", "moon-rocks")},
     "test_bundle_signed.py::test_the_command": _TIMES,
     "test_quality.py::test_a_run_reports_them": _TIMES,  # the engine's threads, before it runs
     "test_quality.py::test_it_is_quick": _TIMES,
