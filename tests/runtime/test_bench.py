@@ -247,6 +247,22 @@ def test_a_folder_that_takes_no_files_stays_as_it_is(bench: Bench, tmp_path: Pat
     assert len(list((tmp_path / "new").iterdir())) == 3
 
 
+def test_the_floor_is_what_any_program_can_do_with_the_files(bench: Bench) -> None:
+    floors = [n for networks in bench._floors._networks.values() for n in networks]
+    floors += bench.blocks._floor.values()
+    assert floors and all(network.backend.name.endswith(" plain") for network in floors)
+    for ours in (bench.pipeline, bench.blocks.pipeline):
+        assert not any(n.backend.name.endswith(" plain") for n in ours.networks.values())
+
+
+def test_plain_leaves_rearranging_out(rille: Rille, tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    assert rille("bench", *QUICK, "--segment", "", "--plain", "--json", out) == 0
+    found = json.loads(out.read_text())
+    assert found["identity"]["backends"]["classify"].endswith(" plain")
+    assert read_bench_options([]).plain is False
+
+
 def test_a_budget_that_nothing_fits_is_told(rille: Rille, capsys: Any) -> None:
     words = ("--frames", 6, "--size", "160x120", "--segment", "", "--cold", 0)
     assert rille("bench", *words, "--budget-ms", 0.3) == 0
@@ -267,6 +283,7 @@ def test_a_budget_that_nothing_fits_is_told(rille: Rille, capsys: Any) -> None:
         (("--features", "5"), "--features is for --predict"),
         (("--predict", "--features", "-1"), "--features must be from 0"),
         (("--predict", "--out", "x"), "--predict goes with neither"),
+        (("--predict", "--plain"), "--predict goes with neither"),
         (("--classify", "", "--segment", ""), "name a bundle for one"),
         (("--frames", "many"), "invalid int value"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,14 +78,19 @@ def test_a_flipped_bit_in_what_is_kept_is_noticed() -> None:
     assert keep(model) == whole
 
 
+def no_table(model: bytes) -> bytes:
+    raise KeyError(len(model))
+
+
+def no_network(model: bytes) -> bytes:
+    return model[: len(model) // 2]
+
+
+@pytest.mark.parametrize("strange", [no_table, no_network])
 def test_what_cannot_be_rearranged_runs_as_it_is_and_says_so(
-    monkeypatch: pytest.MonkeyPatch,
+    strange: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault is planted: there is no sound network at hand on which it fails."""
-
-    def strange(model: bytes) -> bytes:
-        raise KeyError(len(model))
-
     model, form = content("moon-craters")
     tensor = np.zeros(form.input.shape, np.int8)
     wanted = open_backend(model, form, threads=1).infer(tensor)

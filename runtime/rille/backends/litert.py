@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,8 +123,12 @@ def _construct(model: bytes, variant: Variant, threads: int, how: LiteRtBackend)
             stacklevel=3,
         )
     kernels = {"experimental_op_resolver_type": OpResolverType.BUILTIN_REF} if how.exact else {}
+
+    def build(content: bytes) -> Any:
+        return Interpreter(model_content=content, num_threads=threads, **kernels)
+
     try:
-        interpreter = Interpreter(model_content=model, num_threads=threads, **kernels)
+        interpreter = build(model)
     except SystemError as wrong:
         raise BackendUnavailableError(
             f"{package} cannot run with NumPy {np.__version__} ({wrong}); {_HOW}"
@@ -132,9 +137,7 @@ def _construct(model: bytes, variant: Variant, threads: int, how: LiteRtBackend)
         raise ManifestError(f"not a network that {package} can read ({wrong})") from None
     if package == "ai-edge-litert" and not how.as_it_is:
         # Not before LiteRT has looked the file over.
-        quicker = _quicker(model, variant.file)
-        if quicker is not model:
-            interpreter = Interpreter(model_content=quicker, num_threads=threads)
+        interpreter = _quicker(model, variant.file, build) or interpreter
     words = " exact" * how.exact or " plain" * how.as_it_is
     return f"{package} {package_version(package)}{words}", interpreter
 
@@ -146,10 +149,17 @@ def _rearranger() -> Rearranger:
     return Rearranger()
 
 
-def _quicker(model: bytes, file: str) -> bytes:
-    """Return a network rearranged; as it is, with a warning, where that fails."""
+def _quicker(model: bytes, file: str, build: Callable[[bytes], Any]) -> Any:
+    """Return an interpreter of a network rearranged; None if that is the network as it is.
+
+    Where it cannot be done it is None, with a warning.
+    """
     try:
-        return _rearranger()(model)
+        quicker = _rearranger()(model)
+        if quicker is model:
+            return None
+        interpreter = build(quicker)
+        interpreter.allocate_tensors()
     except Exception as wrong:  # whatever is strange about it: it runs as it is
         warnings.warn(
             f"{file}: its steps cannot be rearranged ({type(wrong).__name__}: {wrong}); it runs "
@@ -157,7 +167,8 @@ def _quicker(model: bytes, file: str) -> bytes:
             RuntimeWarning,
             stacklevel=4,
         )
-        return model
+        return None
+    return interpreter
 
 
 def describe(details: dict[str, Any]) -> TensorSpec:

@@ -45,7 +45,7 @@ class Rearranger:
         most: networks that are kept.
     """
 
-    def __init__(self, most: int = 4) -> None:
+    def __init__(self, most: int = 8) -> None:
         self._most = most
         self._kept: dict[bytes, tuple[bytes, bytes]] = {}
         self._lock = threading.Lock()
