@@ -181,6 +181,7 @@ def test_pixels_stand_in_for_channels(
         (lambda: convolution(3, 1, 1), 33, SIDE),
         (lambda: convolution(3, 1, 1), 8, SIDE - 1),
         (lambda: convolution(1, 1, 1), 8, SIDE - 1),
+        (lambda: convolution(4, 1, 1, groups=2), 8, SIDE),
         (lambda: enlarging(3), 1, SIDE),
         (lambda: enlarging(), 8, SIDE),
         (lambda: enlarging(), 1, SIDE - 1),

@@ -22,6 +22,7 @@ pytest.importorskip(
 )
 
 from rille.backends.rearrange import Rearranger, rearranged
+from rille.backends.rearrange.graph import KINDS, Graph
 
 
 def content(name: str) -> tuple[bytes, Any]:
@@ -65,6 +66,20 @@ def test_a_network_is_rearranged_once() -> None:
     for other in ("moon-rocks", "mars-msl24"):
         keep(content(other)[0])
     assert keep(model) is not first and keep(model) == first
+
+
+def test_weights_without_a_plain_zero_are_left_alone() -> None:
+    """Products with zero are what fills the gaps."""
+
+    def blocks(model: bytes) -> int:
+        return len(Graph(rearranged(model)).steps(KINDS.SPACE_TO_DEPTH))
+
+    model, _ = content("moon-craters")
+    graph = Graph(model)
+    kernel = graph.steps(KINDS.CONV_2D)[0].inputs[1]
+    zeros = graph._graph.tensors[kernel].quantization.zeroPoint
+    graph._graph.tensors[kernel].quantization.zeroPoint = np.ones_like(zeros)
+    assert blocks(model) == 2 and blocks(graph.packed()) == 1
 
 
 def test_a_flipped_bit_in_what_is_kept_is_noticed() -> None:

@@ -53,6 +53,11 @@ class Graph:
         sides = self._graph.tensors[which].shape
         return () if sides is None else tuple(int(side) for side in sides)
 
+    def offset(self, which: int) -> bool:
+        """Return whether a number stored as 0 means something else anywhere in a tensor."""
+        zeros = self._graph.tensors[which].quantization.zeroPoint
+        return zeros is not None and bool(np.any(zeros))
+
     def constant(self, which: int) -> NDArray[Any] | None:
         """Return the numbers of an int8 or int32 tensor; None where they are computed."""
         data = self._model.buffers[self._graph.tensors[which].buffer].data

@@ -57,12 +57,19 @@ def fill_channels(graph: Graph) -> bool:
 
 
 def _kernel(graph: Graph, step: Any) -> NDArray[np.int8] | None:
-    """Return the weights of a convolution, (outputs, height, width, inputs); None if not int8."""
+    """Return the weights of a convolution, (outputs, height, width, inputs).
+
+    None where it is not of int8, its weights have no plain zero, it leaves pixels out between those
+    it looks at, or it is several beside one another.
+    """
     types = [graph.type(tensor) for tensor in (*step.inputs, *step.outputs) if tensor >= 0]
     how = step.builtinOptions
     if types != [INT8, INT8, INT32, INT8] or (how.dilationHFactor, how.dilationWFactor) != (1, 1):
         return None
-    return graph.constant(step.inputs[1])
+    kernel = graph.constant(step.inputs[1])
+    if kernel is None or graph.offset(step.inputs[1]):
+        return None
+    return kernel if kernel.shape[3] == graph.shape(step.inputs[0])[3] else None
 
 
 def _together(channels: int, width: int) -> int:
