@@ -17,9 +17,19 @@ from rille.board import usable_cores
 from rille.budget import Budget
 from rille.bundle import Bundle, load_bundle
 from rille.busy import OtherWork
+from rille.cli.camera import build_pipeline
+from rille.config import EngineConfig, RunConfig
 from rille.frame import Frame
 from rille.pipeline import Pipeline
-from rille.plan import Plan, Timed, candidates, fastest, measure_plans, plan_for
+from rille.plan import (
+    Plan,
+    Timed,
+    candidates,
+    default_threads,
+    fastest,
+    measure_plans,
+    plan_for,
+)
 
 
 @pytest.fixture
@@ -189,3 +199,12 @@ def test_answers_do_not_depend_on_the_plan(pair: dict[str, Bundle], cache: Path)
         assert np.array_equal(one.classification.probabilities, other.classification.probabilities)
         assert one.segmentation is not None and other.segmentation is not None
         assert np.array_equal(one.segmentation.mask, other.segmentation.mask)
+
+
+def test_a_run_keeps_its_plan_for_bundles_that_come_later() -> None:
+    """SIGHUP loads a new bundle with the threads of the pipeline's plan."""
+    threads = default_threads() + 1
+    config = RunConfig(engine=EngineConfig(threads=threads, networks="sequential"))
+    with build_pipeline(config) as pipeline:
+        assert pipeline.plan == Plan(threads=threads)
+        assert {n.backend.threads for n in pipeline.networks.values()} == {threads}
