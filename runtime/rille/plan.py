@@ -35,7 +35,7 @@ from rille.registry import package_version
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TURNS, _WARM = 20, 2
+_TURNS, _FEWER, _WARM = 20, 10, 2
 _TRIES = 3
 """After so many measurements beside other work, that is how this machine is."""
 _MOST_KEPT = 64
@@ -183,14 +183,18 @@ def measure_plans(bundles: Mapping[str, Bundle], backend: str = "") -> list[Time
     timed = _in_turns(bundles, backend, candidates(usable_cores(), len(bundles)))
     if backend:
         return timed
-    best = min(timed, key=lambda one: one.plan != fastest(timed))
-    again, plain = _in_turns(bundles, backend, [best.plan, replace(best.plan, plain=True)])
+    chosen = fastest(timed)
+    best = next(one for one in timed if one.plan == chosen)
+    pair = [chosen, replace(chosen, plain=True)]
+    again, plain = _in_turns(bundles, backend, pair, _FEWER)
     # As if it had taken turns with the others.
     p50, p90 = plain.p50_ms / again.p50_ms, plain.p90_ms / again.p90_ms
     return [*timed, Timed(plain.plan, best.p50_ms * p50, best.p90_ms * p90)]
 
 
-def _in_turns(bundles: Mapping[str, Bundle], backend: str, plans: list[Plan]) -> list[Timed]:
+def _in_turns(
+    bundles: Mapping[str, Bundle], backend: str, plans: list[Plan], turns: int = _TURNS
+) -> list[Timed]:
     """Measure some plans, taking turns, so that a busy moment does not fall on one alone."""
     engines = [Plan(threads=plan.threads, plain=plan.plain) for plan in plans]
     loaded = {engine: engine.load(bundles, backend) for engine in dict.fromkeys(engines)}
@@ -207,7 +211,7 @@ def _in_turns(bundles: Mapping[str, Bundle], backend: str, plans: list[Plan]) ->
             for one in beside:
                 one.result()
 
-        for turn in range(_WARM + _TURNS):
+        for turn in range(_WARM + turns):
             for plan, times in zip(plans, spent, strict=True):
                 took = spent_ms(lambda _, plan=plan: frame(plan), 1)  # type: ignore[misc]
                 times += took if turn >= _WARM else []

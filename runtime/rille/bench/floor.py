@@ -12,6 +12,7 @@ import numpy as np
 from rille.board import usable_cores
 from rille.bundle import Bundle
 from rille.network import Network
+from rille.plan import Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,9 +56,7 @@ class Floors:
 
 def plain_network(bundle: Bundle, threads: int = 1) -> Network:
     """Return a network as any other program runs it: in the steps of its file."""
-    _, form = bundle.variant()
-    plain = "litert-plain" if form.target == "tflite" else ""
-    return Network.load(bundle, backend=plain, threads=threads)
+    return Plan(threads=threads, plain=True).network(bundle, "")
 
 
 def plain_loop(networks: Sequence[Network]) -> Callable[[NDArray[np.uint8]], float]:

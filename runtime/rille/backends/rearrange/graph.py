@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 schema = litert_schema()
 KINDS = schema.BuiltinOperator
 INT8, INT32, FLOAT32 = schema.TensorType.INT8, schema.TensorType.INT32, schema.TensorType.FLOAT32
-_OPTIONS = ("Gather", "SelectV2", "Slice", "SpaceToDepth", "Transpose")
-"""Steps that have settings, without which an engine would not read them."""
+_OPTIONS = {
+    KINDS.GATHER: "Gather",
+    KINDS.SELECT_V2: "SelectV2",
+    KINDS.SLICE: "Slice",
+    KINDS.SPACE_TO_DEPTH: "SpaceToDepth",
+    KINDS.TRANSPOSE: "Transpose",
+}
+"""Steps that an engine would not read without settings -> what those are called."""
 _TAKES_INT8 = {KINDS.GATHER: 2, KINDS.SLICE: 2, KINDS.SPACE_TO_DEPTH: 2, KINDS.TRANSPOSE: 2}
 """From which version on; others do from the first."""
 
@@ -115,7 +121,7 @@ class Graph:
         step = schema.OperatorT()
         step.opcodeIndex = self._code(kind)
         step.inputs, step.outputs = list(inputs), [output]
-        name = next((name for name in _OPTIONS if getattr(KINDS, _upper(name)) == kind), None)
+        name = _OPTIONS.get(kind)
         if name is not None:
             step.builtinOptionsType = getattr(schema.BuiltinOptions, f"{name}Options")
             step.builtinOptions = getattr(schema, f"{name}OptionsT")()
@@ -174,8 +180,3 @@ class Graph:
 def _kind(code: Any) -> int:
     """Return which operation a code of a file means: newer ones are beyond the older field."""
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
-
-
-def _upper(name: str) -> str:
-    """Return an operation's name as the schema's list has it: SpaceToDepth is SPACE_TO_DEPTH."""
-    return "".join(f"_{c}" if c.isupper() and k else c for k, c in enumerate(name)).upper()
