@@ -68,6 +68,16 @@ def processor(root: Path = Path("/")) -> str:
     return next(filter(None, names), platform.machine())
 
 
+def instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Return what the first processor can do, by Linux's names; nothing where it does not tell.
+
+    Args:
+        cpuinfo: where Linux tells it.
+    """
+    lines = text_in(cpuinfo).splitlines()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
 def resident_bytes() -> int:
     """Return the resident memory of this process; 0 where Linux does not tell."""
     pages = text_in(Path("/proc/self/statm")).split()[1:2]

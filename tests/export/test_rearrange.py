@@ -15,6 +15,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import ops
 
 from rille.backends.rearrange import rearranged
+from rille.backends.rearrange.graph import KINDS, Graph
+from rille.backends.rearrange.tiles import AMX, VECTORS, Tiles
 from rille_export import convert
 
 SIDE = 32
@@ -136,29 +138,80 @@ def enlarging(times: int = 2, interpolation: str = "bilinear") -> Any:
 
 
 FIRST, HEAD, STRIPS = ["SPACE_TO_DEPTH"], ["RESHAPE"] * 2, ["GATHER", "SLICE"]
+BOTH = pytest.mark.parametrize("tiles", [AMX, VECTORS], ids=["amx", "vectors"])
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("layer", "channels", "width", "added"),
     [
-        (lambda: convolution(5, 3, 2), 1, SIDE, FIRST + HEAD),
-        (lambda: convolution(7, 3, 2), 2, 28, FIRST + HEAD),
-        (lambda: convolution(8, 3, 2), 3, SIDE, FIRST),
+        (lambda: convolution(5, 3, 2), 1, SIDE, FIRST),
+        (lambda: convolution(7, 3, 2), 2, 28, FIRST),
+        (lambda: convolution(32, 3, 2), 3, SIDE, FIRST),
         (lambda: convolution(1, 1, 1), 16, SIDE, HEAD),
         (lambda: convolution(2, 1, 1), 5, 12, HEAD),
         (lambda: convolution(6, 1, 1), 24, SIDE, HEAD),
-        (lambda: convolution(32, 1, 1), 32, 14, HEAD),
         (lambda: enlarging(), 1, SIDE, STRIPS),
         (lambda: enlarging(), 3, 20, STRIPS),
     ],
 )
 def test_pixels_stand_in_for_channels(
-    layer: Any, channels: int, width: int, added: list[str]
+    layer: Any, channels: int, width: int, added: list[str], tiles: Tiles
 ) -> None:
     model = one_layer(layer(), channels, width=width)
-    inputs = images(6, (SIDE, width, channels))
+    assert_rearranged(model, images(6, (SIDE, width, channels)), tiles, added)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "channels", "width"), [(32, 32, 14), (96, 16, SIDE), (24, 96, SIDE), (144, 24, 20)]
+)
+def test_only_wide_tiles_are_filled_from_middling_layers(
+    outputs: int, channels: int, width: int
+) -> None:
+    model, inputs = (
+        one_layer(convolution(outputs, 1, 1), channels, width=width),
+        images(6, (SIDE, width, channels)),
+    )
+    assert_rearranged(model, inputs, AMX, HEAD)
     before = convert.to_tflite(model, "int8", inputs)
-    after = rearranged(before)
+    assert rearranged(before, VECTORS) is before
+
+
+@BOTH
+def test_of_a_repeated_grey_image_blocks_are_repeated(tiles: Tiles) -> None:
+    image = keras.Input((SIDE, SIDE, 1), name="input")
+    colours = keras.layers.Concatenate()([image] * 3)
+    model = keras.Model(image, {"mask": convolution(32, 3, 2)(colours)})
+    after = assert_rearranged(model, images(6), tiles, FIRST)
+    graph = Graph(after)
+    (joined,) = graph.steps(KINDS.CONCATENATION)
+    assert len(set(joined.inputs)) == 1 and graph.shape(joined.inputs[0])[-1] > 1
+
+
+@BOTH
+def test_what_only_looks_like_a_repeated_grey_image_stays(tiles: Tiles) -> None:
+    """Two tensors beside one another, and a repeated one that somebody else reads as well."""
+    image = keras.Input((SIDE, SIDE, 1), name="input")
+    other = keras.layers.AveragePooling2D(3, 1, padding="same")(image)
+    mixed = keras.layers.Concatenate()([image, other, image])
+    grey = keras.layers.Concatenate()([image] * 3)
+    seen = keras.layers.MaxPooling2D(2, name="seen")(grey)
+    model = keras.Model(
+        image,
+        {
+            "mask": convolution(32, 3, 2)(mixed),
+            "other": convolution(32, 3, 2)(grey),
+            "seen": seen,
+        },
+    )
+    after = assert_rearranged(model, images(6), tiles, FIRST * 2)
+    assert steps(after)["CONCATENATION"] == 3
+
+
+def assert_rearranged(model: Any, inputs: list[Any], tiles: Tiles, added: list[str]) -> bytes:
+    """Assert that there are other steps and the same, telling answers; return the network."""
+    before = convert.to_tflite(model, "int8", inputs)
+    after = rearranged(before, tiles)
     more = steps(after) - steps(before)
     assert all(more[name] >= count for name, count in Counter(added).items())
     assert_same(before, after, inputs)
@@ -166,8 +219,10 @@ def test_pixels_stand_in_for_channels(
     assert described[0] == described[1]
     said = answers(after, inputs, OpResolverType.AUTO)
     assert all(len(np.unique(answer["mask"])) > 20 for answer in said)
+    return after
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("layer", "channels", "width"),
     [
@@ -177,8 +232,8 @@ def test_pixels_stand_in_for_channels(
         (lambda: convolution(5, 3, 2), 1, SIDE - 1),
         (lambda: convolution(5, 3, 2, padding="valid"), 1, SIDE),
         (lambda: convolution(5, 3, 1, dilation_rate=2), 1, SIDE),
-        (lambda: convolution(33, 1, 1), 8, SIDE),
-        (lambda: convolution(3, 1, 1), 33, SIDE),
+        (lambda: convolution(64, 1, 1), 64, SIDE),
+        (lambda: convolution(96, 1, 1), 320, 8),
         (lambda: convolution(3, 1, 1), 8, SIDE - 1),
         (lambda: convolution(1, 1, 1), 8, SIDE - 1),
         (lambda: convolution(4, 1, 1, groups=2), 8, SIDE),
@@ -188,10 +243,10 @@ def test_pixels_stand_in_for_channels(
         (lambda: enlarging(2, "nearest"), 1, SIDE),
     ],
 )
-def test_other_steps_stay(layer: Any, channels: int, width: int) -> None:
+def test_other_steps_stay(layer: Any, channels: int, width: int, tiles: Tiles) -> None:
     model, inputs = one_layer(layer(), channels, width=width), images(4, (SIDE, width, channels))
     before = convert.to_tflite(model, "int8", inputs)
-    assert rearranged(before) is before
+    assert rearranged(before, tiles) is before
 
 
 def test_floats_keep_the_order_of_their_sums() -> None:

@@ -6,10 +6,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rille.backends import litert, open_backend
 from rille.bundle import load_bundle, shipped_bundles
@@ -23,6 +26,7 @@ pytest.importorskip(
 
 from rille.backends.rearrange import Rearranger, rearranged
 from rille.backends.rearrange.graph import KINDS, Graph
+from rille.backends.rearrange.tiles import AMX, VECTORS, Tiles, tiles_here
 
 
 def content(name: str) -> tuple[bytes, Any]:
@@ -32,14 +36,18 @@ def content(name: str) -> tuple[bytes, Any]:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("tiles", [None, AMX, VECTORS], ids=["here", "amx", "vectors"])
 @pytest.mark.parametrize("name", shipped_bundles())
-def test_the_answers_of_the_file_to_the_bit(name: str, threads: int) -> None:
+def test_the_answers_of_the_file_to_the_bit(name: str, tiles: Tiles | None, threads: int) -> None:
     bundle = load_bundle(name)
     model, form = content(name)
-    assert rearranged(model) is not model
-    quick = open_backend(model, form, threads=threads)
+    assert rearranged(model, tiles) is not model
     plain = open_backend(model, form, name="litert-plain", threads=threads)
-    assert plain.name == f"{quick.name} plain"
+    if tiles is None:
+        quick = open_backend(model, form, threads=threads)
+        assert plain.name == f"{quick.name} plain"
+    else:
+        quick = open_backend(rearranged(model, tiles), form, name="litert-plain", threads=threads)
     prepare = Preprocessor(bundle.manifest.ops, form.input)
     rng = np.random.default_rng(5)
     pictures = [
@@ -55,6 +63,44 @@ def test_the_answers_of_the_file_to_the_bit(name: str, threads: int) -> None:
             assert np.array_equal(found[role], values), role
     quick.close()
     plain.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        ("flags\t\t: fpu avx2 amx_bf16 amx_tile amx_int8\n", AMX),
+        ("flags\t\t: fpu avx2 avx512_vnni amx_tile\n", VECTORS),
+        ("Features\t: fp asimd asimddp\n", VECTORS),
+    ],
+)
+def test_the_processor_tells_what_it_computes_at_a_time(
+    flags: str, found: Tiles, tmp_path: Path
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor\t: 0\n{flags}")
+    assert tiles_here(told) is found
+    assert tiles_here(tmp_path / "none") is VECTORS
+
+
+@given(
+    outputs=st.integers(1, 200),
+    inputs=st.integers(1, 200),
+    width=st.integers(1, 416),
+    tiles=st.sampled_from([AMX, VECTORS]),
+)
+def test_pixels_are_joined_only_where_that_costs_less(
+    outputs: int, inputs: int, width: int, tiles: Tiles
+) -> None:
+    kernel = outputs, 1, 1, inputs
+    before = tiles.cost(kernel)
+    count = tiles.best(kernel, width, before)
+    if count:
+        assert count > 1 and width % count == 0
+        assert tiles.cost(kernel, count) < 0.95 * before
+    if outputs % tiles.outputs == 0:
+        assert not count, "no tile is idle"
+    if outputs == 1 and inputs <= 16 and width % 4 == 0:
+        assert count >= 4
 
 
 def test_a_network_is_rearranged_once() -> None:

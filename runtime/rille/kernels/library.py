@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rille.board import instructions
 from rille.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -61,19 +62,7 @@ def kind_here(machine: str = "", cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             f"rille has no kernels for the processor {machine!r}, only for x86_64 and aarch64; "
             "for another, add it to TARGETS in release/kernels.py and run: make kernels"
         )
-    return "x86_64_v3" if kind == "x86_64" and _flags(cpuinfo) >= _V3 else kind
-
-
-def _flags(cpuinfo: Path) -> set[str]:
-    """Return what the first processor can do, by Linux's names; nothing where it does not tell."""
-    try:
-        with cpuinfo.open() as lines:
-            for line in lines:
-                if line.startswith("flags"):
-                    return set(line.split())
-    except OSError:
-        pass
-    return set()
+    return "x86_64_v3" if kind == "x86_64" and instructions(cpuinfo) >= _V3 else kind
 
 
 @functools.cache

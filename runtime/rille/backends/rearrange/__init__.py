@@ -17,21 +17,27 @@ from rille.backends.rearrange.enlarging import enlarge_in_strips
 from rille.backends.rearrange.graph import Graph
 from rille.backends.rearrange.mirrors import fetch_columns
 from rille.backends.rearrange.narrow import fill_channels
+from rille.backends.rearrange.tiles import Tiles, tiles_here
 
 __all__ = ["Rearranger", "rearranged"]
 
 
-def rearranged(content: bytes) -> bytes:
+def rearranged(content: bytes, tiles: Tiles | None = None) -> bytes:
     """Return a network with the same inputs, outputs and answers, and quicker steps.
 
     Args:
         content: a `.tflite` file, sound.
+        tiles: what the processor computes at a time; None for this machine's.
 
     Returns:
         The file; the same bytes where there is nothing to do.
     """
     graph = Graph(content)
-    changed = [fill_channels(graph), enlarge_in_strips(graph), fetch_columns(graph)]
+    changed = [
+        fill_channels(graph, tiles or tiles_here()),
+        enlarge_in_strips(graph),
+        fetch_columns(graph),
+    ]
     return graph.packed() if any(changed) else content
 
 

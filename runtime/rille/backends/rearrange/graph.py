@@ -17,6 +17,7 @@ schema = litert_schema()
 KINDS = schema.BuiltinOperator
 INT8, INT32, FLOAT32 = schema.TensorType.INT8, schema.TensorType.INT32, schema.TensorType.FLOAT32
 _OPTIONS = {
+    KINDS.CONCATENATION: "Concatenation",
     KINDS.GATHER: "Gather",
     KINDS.SELECT_V2: "SelectV2",
     KINDS.SLICE: "Slice",
@@ -24,7 +25,9 @@ _OPTIONS = {
     KINDS.TRANSPOSE: "Transpose",
 }
 """Steps that an engine would not read without settings -> what those are called."""
-_TAKES_INT8 = {KINDS.GATHER: 2, KINDS.SLICE: 2, KINDS.SPACE_TO_DEPTH: 2, KINDS.TRANSPOSE: 2}
+_TAKES_INT8 = dict.fromkeys(
+    (KINDS.CONCATENATION, KINDS.GATHER, KINDS.SLICE, KINDS.SPACE_TO_DEPTH, KINDS.TRANSPOSE), 2
+)
 """From which version on; others do from the first."""
 
 
@@ -63,6 +66,16 @@ class Graph:
         """Return whether a number stored as 0 means something else anywhere in a tensor."""
         zeros = self._graph.tensors[which].quantization.zeroPoint
         return zeros is not None and bool(np.any(zeros))
+
+    def alike(self, one: int, other: int) -> bool:
+        """Return whether the numbers of two tensors mean the same."""
+
+        def meaning(which: int) -> list[list[Any]]:
+            quantised = self._graph.tensors[which].quantization
+            numbers = quantised.scale, quantised.zeroPoint
+            return [[] if each is None else list(each) for each in numbers]
+
+        return self.type(one) == self.type(other) and meaning(one) == meaning(other)
 
     def constant(self, which: int) -> NDArray[Any] | None:
         """Return the numbers of an int8 or int32 tensor; None where they are computed."""
@@ -171,6 +184,12 @@ class Graph:
         steps = list(self._graph.operators)
         place = next(k for k, known in enumerate(steps) if known is step)
         self._graph.operators = [*steps[:place], *others, *steps[place + 1 :]]
+
+    def drop_unread(self, kind: int) -> None:
+        """Drop the steps of a kind whose results nothing reads."""
+        for step in self.steps(kind):
+            if step.outputs[0] not in self.used:
+                self.replace(step, [])
 
     def packed(self) -> bytes:
         """Return the file."""

@@ -40,10 +40,7 @@ def fetch_columns(graph: Graph) -> bool:
             orders[key] = ordering[-1].outputs[0]
         fetching = _fetched(graph, source, orders[key], axis, step.outputs[0])
         graph.replace(step, [*ordering, *fetching])
-    if orders:
-        for step in graph.steps(KINDS.REVERSE_V2):
-            if step.outputs[0] not in graph.used:
-                graph.replace(step, [])
+    graph.drop_unread(KINDS.REVERSE_V2)
     return bool(orders)
 
 

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rille.backends.rearrange.graph import INT8, INT32, KINDS, Graph, schema
+from rille.backends.rearrange.tiles import Tiles, groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WIDE = 16
-"""Channels that kernels compute at a time."""
-_IMAGE, _HEAD, _THIN = 3, 2, 32
-"""Most channels of an image; most answers of a head; most channels where two pixels are better."""
-_MOST = 8
-"""Pixels side by side at most: the more, the more products with zero there are."""
+    Kernel = NDArray[np.int8]
+
+_IMAGE = 3
+"""Most channels of an image."""
 
 
-def fill_channels(graph: Graph) -> bool:
-    """Rewrite first convolutions, 3x3 in steps of two, heads and other thin 1x1 convolutions.
+def fill_channels(graph: Graph, tiles: Tiles) -> bool:
+    """Rewrite first convolutions, 3x3 in steps of two, and 1x1 convolutions where it is worth it.
+
+    Args:
+        graph: the network.
+        tiles: what the processor computes at a time.
 
     Returns:
         Whether there is any.
@@ -41,22 +44,18 @@ def fill_channels(graph: Graph) -> bool:
             and how.padding == schema.Padding.SAME
             and not any(side % 2 for side in sides)
         ):
-            made = _on_blocks(graph, step, kernel)
+            made = _on_blocks(graph, step, kernel, tiles)
         elif kernel.shape[1:3] == (1, 1) and stride == (1, 1):
-            outputs, *_, channels = kernel.shape
-            count = 1
-            if outputs <= _HEAD:
-                count = _together(outputs, sides[1])
-            elif max(outputs, channels) <= _THIN:
-                count = 2 - sides[1] % 2
-            made = _side_by_side(graph, step, step.inputs[0], kernel, count)
+            count = tiles.best(kernel.shape, sides[1], tiles.cost(kernel.shape))
+            made = _side_by_side(graph, step, step.inputs[0], [kernel], count) if count else []
         if made:
             graph.replace(step, made)
             found = True
+    graph.drop_unread(KINDS.CONCATENATION)
     return found
 
 
-def _kernel(graph: Graph, step: Any) -> NDArray[np.int8] | None:
+def _kernel(graph: Graph, step: Any) -> Kernel | None:
     """Return the weights of a convolution, (outputs, height, width, inputs).
 
     None where it is not of int8, its weights have no plain zero, it leaves pixels out between those
@@ -72,34 +71,53 @@ def _kernel(graph: Graph, step: Any) -> NDArray[np.int8] | None:
     return kernel if kernel.shape[3] == graph.shape(step.inputs[0])[3] else None
 
 
-def _together(channels: int, width: int) -> int:
-    """Return how many pixels make up for few channels; a power of two that divides the width."""
-    count = _MOST
-    while count > 1 and (count * channels > _WIDE or width % count):
-        count //= 2
-    return count
-
-
-def _on_blocks(graph: Graph, step: Any, kernel: NDArray[np.int8]) -> list[Any]:
+def _on_blocks(graph: Graph, step: Any, kernel: Kernel, tiles: Tiles) -> list[Any]:
     """Return steps that do a 3x3 convolution in steps of two on blocks of 2x2 pixels.
 
     With even sides nothing is added in front and one row and column of zeros behind, the same as in
-    whole blocks. Of a second block the kernel sees only the first row or column.
+    whole blocks. Of a second block the kernel sees only the first row or column. Of a grey image
+    that is repeated for a network of colours, blocks are repeated instead, which is less work.
     """
     source = step.inputs[0]
+    grey = _repeated(graph, source)
+    parts = [kernel] if grey is None else np.split(kernel, kernel.shape[3], axis=3)
+    source = source if grey is None else grey
     batch, height, width, channels = graph.shape(source)
+    shape = len(kernel), 2, 2, 4 * kernel.shape[3]
+    count = tiles.best(shape, width // 2, tiles.cost(kernel.shape))
+    if not count:
+        return []
     blocks = graph.like(source, (batch, height // 2, width // 2, 4 * channels))
     parting = graph.step(KINDS.SPACE_TO_DEPTH, [source], blocks, blockSize=2)
-    whole = np.zeros((len(kernel), 4, 4, channels), np.int8)
+    parted = [_parted(part) for part in parts]
+    return [parting, *_side_by_side(graph, step, blocks, parted, count)]
+
+
+def _repeated(graph: Graph, source: int) -> int | None:
+    """Return the tensor of one channel that a tensor repeats; None if it is another kind."""
+    for step in graph.steps(KINDS.CONCATENATION):
+        first = int(step.inputs[0])
+        if (
+            step.outputs[0] == source
+            and set(step.inputs) == {first}
+            and graph.shape(first) == (*graph.shape(source)[:-1], 1)
+            and graph.alike(first, source)
+            and step.builtinOptions.fusedActivationFunction == schema.ActivationFunctionType.NONE
+        ):
+            return first
+    return None
+
+
+def _parted(kernel: Kernel) -> Kernel:
+    """Return the weights for blocks of 2x2 pixels in the place of weights for pixels."""
+    whole = np.zeros((len(kernel), 4, 4, kernel.shape[3]), np.int8)
     whole[:, :3, :3] = kernel
-    parted = whole.reshape(-1, 2, 2, 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    parted = parted.reshape(-1, 2, 2, 4 * channels)
-    together = _together(4 * channels, width // 2)
-    return [parting, *_side_by_side(graph, step, blocks, parted, together)]
+    parted = whole.reshape(-1, 2, 2, 2, 2, kernel.shape[3]).transpose(0, 1, 3, 2, 4, 5)
+    return parted.reshape(len(kernel), 2, 2, -1)
 
 
 def _side_by_side(
-    graph: Graph, step: Any, source: int, kernel: NDArray[np.int8], count: int
+    graph: Graph, step: Any, source: int, kernels: list[Kernel], count: int
 ) -> list[Any]:
     """Return steps that do a convolution for some pixels of a row at a time.
 
@@ -107,30 +125,37 @@ def _side_by_side(
         graph: where they go.
         step: a convolution in steps of one that has the same bias, output and limits.
         source: what it works on.
-        kernel: its weights; nothing is added to the left of a row.
+        kernels: its weights; several where `source` is repeated, its channels as a whole. Nothing
+            is added to the left of a row.
         count: how many pixels; they divide the width.
-
-    Returns:
-        No step where it would be the same one.
     """
-    if source == step.inputs[0] and count == 1:
-        return []
     batch, height, width, channels = graph.shape(source)
-    outputs, rows, columns, _ = kernel.shape
-    groups = -(-(columns - 1 + count) // count)
-    wide = np.zeros((count, outputs, rows, groups * count, channels), np.int8)
-    for pixel in range(count):
-        wide[pixel, :, :, pixel : pixel + columns] = kernel
     bias = graph.constant(step.inputs[2])
     assert bias is not None
     target, shape = step.outputs[0], (batch, height, width // count)
-    joined = graph.reshaped(source, (*shape, count * channels))
+    steps = [graph.reshaped(source, (*shape, count * channels))]
+    if len(kernels) > 1:
+        joined = steps[-1].outputs[0]
+        repeated = graph.like(joined, (*shape, len(kernels) * count * channels))
+        parts = [joined] * len(kernels)
+        steps.append(graph.step(KINDS.CONCATENATION, parts, repeated, axis=3))
+    wide = np.concatenate([_widened(kernel, count) for kernel in kernels], axis=-1)
     done = copy.deepcopy(step)
     done.inputs = [
-        joined.outputs[0],
-        graph.in_place_of(step.inputs[1], wide.reshape(count * outputs, rows, groups, -1), count),
+        steps[-1].outputs[0],
+        graph.in_place_of(step.inputs[1], wide, count),
         graph.in_place_of(step.inputs[2], np.tile(bias, count), count),
     ]
-    done.outputs = [graph.like(target, (*shape, count * outputs))]
+    done.outputs = [graph.like(target, (*shape, count * len(kernels[0])))]
     done.builtinOptions.strideH = done.builtinOptions.strideW = 1
-    return [joined, done, graph.reshaped(done.outputs[0], graph.shape(target), target)]
+    return [*steps, done, graph.reshaped(done.outputs[0], graph.shape(target), target)]
+
+
+def _widened(kernel: Kernel, count: int) -> Kernel:
+    """Return the weights with which some pixels side by side are computed as channels of one."""
+    outputs, rows, columns, channels = kernel.shape
+    seen = groups(columns, count)
+    wide = np.zeros((count, outputs, rows, seen * count, channels), np.int8)
+    for pixel in range(count):
+        wide[pixel, :, :, pixel : pixel + columns] = kernel
+    return wide.reshape(count * outputs, rows, seen, -1)
