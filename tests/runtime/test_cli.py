@@ -256,6 +256,9 @@ def test_bench_measures_pipeline_and_floor(rille: Rille, tmp_path: Path, capsys:
     fastest = min(row["p50"] for name, row in rows.items() if name.startswith("floor"))
     against_fastest = next(v for k, v in written["ratios"].items() if "fastest" in k)
     assert against_fastest == pytest.approx(rows["pipeline"]["p50"] / fastest, rel=1e-9)
+    rates = written["frames_per_s"]
+    assert 0 < rates["pipeline"] <= 1000 / rows["pipeline"]["mean"]  # a frame ends after its age
+    assert f"fastest plain loop: {rates['fastest plain loop']:.1f}" in shown
 
 
 def test_bench_refuses_nonsense(rille: Rille, capsys: Any) -> None:

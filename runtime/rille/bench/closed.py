@@ -37,6 +37,7 @@ class ClosedResult:
         floors: threads for one inference -> resize, set_tensor, invoke and get_tensor of every
             network in a plain loop, one after the other.
         pipeline: capture to publication of the same frames through `Pipeline.run`.
+        turns: capture to when the next frame could be begun.
         parts: stage and part -> durations.
         misses: frames beyond the budget.
         shed: frames for which a stage was left out.
@@ -46,6 +47,7 @@ class ClosedResult:
 
     floors: dict[int, list[float]] = field(repr=False)
     pipeline: list[float] = field(repr=False)
+    turns: list[float] = field(repr=False)
     parts: dict[str, list[float]] = field(repr=False)
     misses: int
     shed: int
@@ -81,6 +83,11 @@ class ClosedResult:
             found["p99, same threads"] = self._ratio("p99", self.floor)
         return found
 
+    def rates(self) -> dict[str, float]:
+        """Return what was measured -> frames a second, one as soon as the last is done."""
+        spent = {"pipeline": self.turns, "fastest plain loop": self.floors[self.fastest]}
+        return {name: 1000 * len(times) / sum(times) for name, times in spent.items()}
+
     @property
     def p50_interval(self) -> tuple[float, float]:
         """95 % confidence interval of the pipeline's median."""
@@ -108,6 +115,7 @@ class ClosedResult:
             "intervals_95_ms": {name: intervals(values) for name, values in self.series.items()},
             "ratio_p50": self.ratio,
             "ratios": self.ratios(),
+            "frames_per_s": self.rates(),
             "pipeline_p50_interval_95": self.p50_interval,
             "misses": self.misses,
             "shed": self.shed,
@@ -168,6 +176,7 @@ def run_closed(
     return ClosedResult(
         floors=floors.spent,
         pipeline=seen.ages,
+        turns=seen.turns,
         parts=seen.parts,
         misses=seen.misses,
         shed=seen.shed,
@@ -180,7 +189,7 @@ class _Seen:
     """What was seen of the pipeline.
 
     Attributes:
-        ages, parts: milliseconds.
+        ages, turns, parts: milliseconds.
         misses, shed: frames.
     """
 
@@ -188,6 +197,7 @@ class _Seen:
         self, pipeline: Pipeline, pool: Sequence[NDArray[np.uint8]], answers: Answers
     ) -> None:
         self.ages: list[float] = []
+        self.turns: list[float] = []
         self.parts: dict[str, list[float]] = {}
         self.misses = self.shed = 0
         self._pipeline, self._pool, self._answers = pipeline, pool, answers
@@ -202,7 +212,9 @@ class _Seen:
     def row(self, row: range) -> None:
         """Work on frames in a row, and keep what comes of each."""
         for k in row:
+            begin_ns = time.perf_counter_ns()
             result = self.frame(k)
+            self.turns.append((time.perf_counter_ns() - begin_ns) / 1e6)
             self._answers.note(k % len(self._pool), result)
             self.ages.append(result.age_ms)
             add_parts(self.parts, result)

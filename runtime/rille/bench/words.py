@@ -102,11 +102,13 @@ def closed_notes(closed: ClosedResult) -> Iterator[str]:
     """Yield what to read from the closed loop."""
     for what, ratio in closed.ratios().items():
         yield f"pipeline / floor         {what}: {ratio:.3f}"
-    low, high = closed.p50_interval
+    rates = closed.rates()
     yield (
-        f"pipeline p50 {low:.3f} to {high:.3f} ms with 95 % confidence; "
-        f"{1000 * len(closed.pipeline) / sum(closed.pipeline):.1f} frames/s, one at a time"
+        f"frames/s, one at a time  pipeline: {rates['pipeline']:.1f}, "
+        f"fastest plain loop: {rates['fastest plain loop']:.1f}"
     )
+    low, high = closed.p50_interval
+    yield f"pipeline p50 {low:.3f} to {high:.3f} ms with 95 % confidence"
     yield (
         f"{closed.misses} of {len(closed.pipeline)} frames beyond the budget, "
         f"{closed.shed} with a stage left out; {closed.plan}"
