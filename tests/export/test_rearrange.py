@@ -168,10 +168,8 @@ def test_pixels_stand_in_for_channels(
 def test_only_wide_tiles_are_filled_from_middling_layers(
     outputs: int, channels: int, width: int
 ) -> None:
-    model, inputs = (
-        one_layer(convolution(outputs, 1, 1), channels, width=width),
-        images(6, (SIDE, width, channels)),
-    )
+    model = one_layer(convolution(outputs, 1, 1), channels, width=width)
+    inputs = images(6, (SIDE, width, channels))
     assert_rearranged(model, inputs, AMX, HEAD)
     before = convert.to_tflite(model, "int8", inputs)
     assert rearranged(before, VECTORS) is before
